@@ -1,0 +1,1 @@
+"""The local control API and its ipc server."""

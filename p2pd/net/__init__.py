@@ -1,0 +1,1 @@
+"""The only ZeroMQ of the daemon: socket options, reactors, sealed routers and dealers."""

@@ -1,0 +1,1 @@
+"""The peer role: what is shared and what is downloaded."""

@@ -1,0 +1,1 @@
+"""Files and SQLite. Synchronous by design: callers choose the thread."""

@@ -1,0 +1,1 @@
+"""The tracker role: peer registry and search."""

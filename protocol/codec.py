@@ -23,6 +23,11 @@ def encode(message: Any) -> bytes:
     return _encoder.encode(message)
 
 
+def numbered(message: T, req: int) -> T:
+    """A copy of a request or answer with this request number."""
+    return msgspec.structs.replace(message, req=req)  # type: ignore[type-var]
+
+
 class Decoder(Generic[T]):
     """Decodes one type (or tagged union of structs), at most `limit` octets."""
 

@@ -84,6 +84,7 @@ class Refusal:
     VERSION = 12
     WRONG_ROLE = 13
     NO_SESSION = 14
+    CANCELLED = 15
 
 
 REFUSAL_TEXT: dict[int, str] = {
@@ -101,6 +102,7 @@ REFUSAL_TEXT: dict[int, str] = {
     Refusal.VERSION: "no common version",
     Refusal.WRONG_ROLE: "this role is not served here",
     Refusal.NO_SESSION: "no such session",
+    Refusal.CANCELLED: "cancelled",
 }
 
 

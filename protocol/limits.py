@@ -26,11 +26,20 @@ HELLO_SIZE = 256  # padded, so that a HELLO is larger than its answer (no amplif
 MAX_OFFER = 192
 MAX_PROOF = 1024  # PROVE and ACCEPT
 MAX_REFUSE = 32
+MAX_VERSIONS = 16  # offered in one HELLO
+MAX_SOFTWARE = 64  # characters of the name a device gives its software
+
+# -- secrets ----------------------------------------------------------------------------------------------
+MIN_PASSWORD = 12  # characters typed by a person; an invite has 128 random bits
+PBKDF2_ROUNDS = 600_000  # what OWASP asks of PBKDF2-HMAC-SHA256
+PBKDF2_ROUNDS_MIN = 100_000
+MAX_NETWORK_NAME = 64  # octets
 
 # -- sessions ---------------------------------------------------------------------------------------------
 REKEY_RECORDS = 2**20  # rekey after so many records,
 REKEY_OCTETS = 64 * GIB  # or octets (2^32 AES blocks: CBC collision chance about 2^-65),
 REKEY_SECONDS = 3600.0  # or time
+REKEY_SLACK = 1 / 16  # beyond those: room to finish what is queued, then only KEYUPDATE and CLOSE may follow
 HANDSHAKE_SECONDS = 10.0  # from HELLO to ACCEPT
 PING_SECONDS = 20.0  # a silent session is probed
 DEAD_SECONDS = 60.0  # and given up
@@ -40,14 +49,28 @@ MAX_HALF_OPEN = 64  # handshakes under way at a listener
 MAX_CONNECTIONS = 256  # far below the descriptor limit: libzmq spins at it
 MAX_UNAUTHENTICATED = 64
 MAX_CONNECTIONS_PER_IP = 16
+MAX_CONNECTIONS_PER_KNOWN_IP = 128  # an address that authenticated: an office, or many daemons on one machine
 ACCEPTS_PER_SECOND = 50
+ACCEPT_BURST = 100  # addresses that never authenticated, together
 ACCEPTS_PER_SECOND_PER_IP = 5
+ACCEPT_BURST_PER_IP = 20  # a full set of connections at once, and some retries
+ACCEPTS_PER_SECOND_PER_KNOWN_IP = 50
 HELLOS_PER_SECOND_PER_IP = 2
 HELLO_BURST = 10
 UNKNOWN_HELLOS_PER_SECOND = 20  # addresses that never authenticated, together
+UNKNOWN_HELLO_BURST = 40
+KNOWN_HELLOS_PER_SECOND = 50  # addresses that authenticated, together: a stranger's flood does not touch them
+KNOWN_HELLO_BURST = 100
 FAILED_PROOFS_PER_MINUTE = 3  # per IP, then a ban
+UNKNOWN_FAILURES_PER_MINUTE = 10  # all strangers together: what many addresses may guess
+UNKNOWN_FAILURE_BURST = 30
 BAN_SECONDS_FIRST = 60.0  # doubling
 BAN_SECONDS_MAX = 3600.0
+BAN_MEMORY_SECONDS = 24 * 3600.0  # after so long without a failure the doubling starts anew
+KNOWN_GOOD_SECONDS = 7 * 24 * 3600.0  # an address that authenticated is trusted more for so long
+MAX_TRACKED_ADDRESSES = 4096  # remembered at a time, oldest forgotten first: about 4 MiB
+UNAUTHENTICATED_SECONDS = 10.0  # a connection that has not authenticated by then is cut
+UNAUTHENTICATED_OCTETS = 16 * KIB  # and one that has sent more: a handshake takes under 3 KiB
 
 # -- peer dialect -----------------------------------------------------------------------------------------
 MAX_OUTSTANDING_BLOCKS = 64  # requests of one downloader that an uploader holds
@@ -72,6 +95,14 @@ MAX_QUERY = 128  # octets of a search text
 MAX_TERMS = 8  # words of a search text
 MAX_HITS = 200  # in one answer; more by cursor
 MAX_SOURCES = 50  # addresses in one answer
+MAX_HIT_NAMES = 16  # names of one content in a hit
+MAX_ANSWER = 60 * KIB  # octets of one page of hits: any answer then fits the header of a record
+FINDS_PER_SECOND = 50  # a folder of small files asks once a file
+FIND_BURST = 200
+PUBLISHES_PER_SECOND = 20  # batches of one device
+PUBLISH_BURST = 400  # a complete listing of 10,000 files with the longest names
+ANNOUNCE_BURST = 5  # early announces (new address, out of step) before the ten-second rule holds
+FORGET_SECONDS = 3600.0  # an absent device is hidden at once and forgotten after this: a restart publishes nothing anew
 
 # -- names ------------------------------------------------------------------------------------------------
 MAX_NAME = 255  # octets of one path component

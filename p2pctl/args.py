@@ -1,0 +1,128 @@
+"""The command line: options that every command has, and the parser of the chosen one.
+
+The rule: an option for every command is accepted before and after the command word, and a wrong command
+line is a Fault like any other failure, never a traceback or argparse's own exit. Imports argparse only when
+a parser is built.
+"""
+
+from __future__ import annotations
+
+from protocol.errors import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+VALUED = frozenset({"--socket", "--home", "--timeout", "--progress", "--columns"})
+"""Options for every command that take a value."""
+
+PLAIN = frozenset(
+    {"--json", "--jsonl", "--tsv", "--header", "--quiet", "--verbose", "--no-color", "--help", "--version"}
+)
+"""Options for every command that take none."""
+
+
+def split(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The command word (None if there is none) and everything else, in order.
+
+    Raises Fault usage for an option before the command word that is not one for every command: whether it
+    takes a value is not known yet.
+    """
+    rest = list(argv)
+    index = 0
+    while index < len(rest):
+        word = rest[index]
+        if word == "--":
+            del rest[index]
+            break
+        if not word.startswith("-") or word == "-":
+            break
+        name = word.partition("=")[0]
+        if word in VALUED:
+            index += 1
+        elif name not in VALUED and word not in PLAIN and set(word[1:]) - set("qvh"):
+            raise Fault(
+                "usage",
+                f"{name} is not an option for every command",
+                "options of a command follow the command word",
+            )
+        index += 1
+    if index >= len(rest):
+        return None, rest
+    return rest.pop(index), rest
+
+
+def asked(argv: Sequence[str], *names: str) -> bool:
+    """Whether one of these plain options stands before any `--`: what must be known before parsing can
+    fail.
+    """
+    for word in argv:
+        if word == "--":
+            return False
+        if word in names:
+            return True
+    return False
+
+
+def parser(command: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    """A parser with the options for every command; the command module adds its own."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> None:  # type: ignore[override]
+            raise Fault("usage", message, f"p2pctl help {command} shows how")
+
+        def format_help(self) -> str:
+            self.usage = f"p2pctl {command} [OPTION]...{''.join(map(_word, self._actions))}"
+            return super().format_help()
+
+    lines = "\n".join(f"  {line}" for line in examples.strip().splitlines())
+    built = Parser(
+        prog=f"p2pctl {command}",
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    group = built.add_argument_group("options for every command")
+    group.add_argument("--socket", metavar="PATH", help="control socket of the daemon")
+    group.add_argument("--home", metavar="DIR", help="state directory of the daemon, as P2PD_HOME")
+    shape = group.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="one JSON document")
+    shape.add_argument("--jsonl", action="store_true", help="one JSON line for each item")
+    shape.add_argument("--tsv", action="store_true", help="tab-separated values, raw numbers")
+    group.add_argument("--columns", metavar="A,B", help="the columns of --tsv")
+    group.add_argument("--header", action="store_true", help="a first line with the column names of --tsv")
+    group.add_argument("-q", "--quiet", action="store_true", help="only ids or paths")
+    group.add_argument("-v", "--verbose", action="store_true", help="more columns and fields")
+    group.add_argument("--timeout", metavar="S", help="give up waiting after S seconds (exit 6)")
+    group.add_argument("--no-color", action="store_true", help="no colours, as NO_COLOR=1")
+    group.add_argument(
+        "--progress",
+        choices=("auto", "bar", "json", "off"),
+        default="auto",
+        help="how to show progress on stderr",
+    )
+    group.add_argument("-h", "--help", action="store_true", help="this text")
+    return built
+
+
+def _word(action: argparse.Action) -> str:
+    """A positional argument in a line of usage: ` REF...`, ` [COMMAND]`; nothing for an option."""
+    if action.option_strings:
+        return ""
+    return {"+": f" {action.metavar}...", "?": f" [{action.metavar}]"}.get(
+        str(action.nargs), f" {action.metavar}"
+    )
+
+
+def parse(built: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """The values of `argv`; options and arguments may be mixed. Raises Fault usage."""
+    values = built.parse_intermixed_args(list(argv))
+    if values.columns is not None and not values.tsv:
+        raise Fault("usage", "--columns needs --tsv")
+    if values.header and not values.tsv:
+        raise Fault("usage", "--header needs --tsv")
+    return values

@@ -1,0 +1,180 @@
+"""The command line's front door: the table of commands, help, and every way a run can end.
+
+The rule: only the chosen command's module is imported, and whatever happens becomes one exit status of the
+published table, with its reason on stderr and no traceback. A new command is a line here and a module with
+EXAMPLES, `arguments(parser)` and `run(invocation) -> int`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from p2pctl import args
+from p2pctl.exitcodes import BROKEN_PIPE, INTERRUPTED, OK
+from protocol.errors import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from typing import Any
+
+    from p2pctl.invocation import Invocation
+
+COMMANDS: dict[str, dict[str, str]] = {
+    "share": {
+        "add": "share files with the swarm",
+        "remove": "stop sharing files; the files themselves stay",
+        "list": "list the files this device shares",
+    },
+    "find": {
+        "search": "find files of the swarm by name",
+        "all_files": "list everything the swarm shares",
+        "info": "tell all that is known of a file",
+    },
+    "fetch": {
+        "download": "fetch files from all who hold them",
+        "transfers": "list downloads, newest first",
+        "wait": "wait until downloads are done",
+        "cancel": "give up downloads",
+    },
+    "swarm": {
+        "peers": "list the devices of the swarm, or those that hold a file",
+    },
+    "control": {
+        "status": "tell how the daemon is doing",
+        "ping": "check that the daemon answers",
+        "shutdown": "stop the daemon",
+    },
+    "tools": {
+        "help": "explain a command",
+        "version": "print the version",
+    },
+}
+"""Group -> command -> one line of help. The module of a command is p2pctl.commands.COMMAND."""
+
+ALIASES = {"all-files": "all_files"}
+
+ABOUT = "Speak with the p2pd that runs on this machine."
+OPTIONS = "--json --jsonl --tsv -q -v --timeout S --socket PATH --home DIR --progress MODE"
+COMMAND_HELP = "p2pctl help COMMAND explains a command and shows examples."
+
+
+def summaries() -> dict[str, str]:
+    """Command -> one line of help."""
+    return {name: text for group in COMMANDS.values() for name, text in group.items()}
+
+
+def load(command: str) -> tuple[Any, argparse.ArgumentParser]:
+    """The module of a command and its parser. Raises Fault usage for an unknown command."""
+    known = summaries()
+    name = ALIASES.get(command, command)
+    if name not in known:
+        from difflib import get_close_matches
+
+        near = get_close_matches(command, [*known, *ALIASES], 1)
+        hint = f"did you mean: p2pctl {near[0]}" if near else "p2pctl help lists the commands"
+        raise Fault("usage", f"there is no command {command!r}", hint)
+    from importlib import import_module
+
+    module = import_module(f"p2pctl.commands.{name}")
+    parser = args.parser(name, known[name], module.EXAMPLES)
+    module.arguments(parser)
+    return module, parser
+
+
+def overview() -> str:
+    """The help for everything, from the table."""
+    lines = ["usage: p2pctl [OPTION]... COMMAND [ARGUMENT]...", "", ABOUT, ""]
+    for group, commands in COMMANDS.items():
+        for name, text in commands.items():
+            lines.append(f"{group:<9} {name:<10} {text}")
+            group = ""
+    lines += ["", f"options for every command: {OPTIONS}", COMMAND_HELP, ""]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status. Raises nothing (unless P2PCTL_DEBUG is set)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller closed it (`>&-`)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _discard()
+        return BROKEN_PIPE
+    except Fault as fault:
+        return _report(fault, words)
+    except OSError as error:
+        _discard()
+        return _report(Fault("storage", f"input or output failed: {error}"), words)
+    except Exception as error:
+        if os.environ.get("P2PCTL_DEBUG"):
+            raise
+        message = f"p2pctl did not expect this: {type(error).__name__}: {error}"
+        return _report(Fault("failure", message, "P2PCTL_DEBUG=1 shows where it happened"), words)
+
+
+def _run(words: Sequence[str]) -> int:
+    command, rest = args.split(words)
+    if command is None and args.asked(rest, "--version"):
+        command = "version"
+        rest.remove("--version")
+    if command is None:
+        if args.asked(rest, "-h", "--help"):
+            sys.stdout.write(overview())
+            return OK
+        raise Fault("usage", "no command was given", "p2pctl help lists the commands")
+    module, parser = load(command)
+    if args.asked(rest, "-h", "--help"):
+        sys.stdout.write(parser.format_help())
+        return OK
+    values = args.parse(parser, rest)
+
+    from p2pctl.invocation import Invocation
+
+    invocation = Invocation(ALIASES.get(command, command), values, os.environ, time.time())
+    try:
+        status: int = module.run(invocation)
+        return status
+    except KeyboardInterrupt:
+        return _stopped(invocation, INTERRUPTED)
+    except SystemExit as stop:
+        return _stopped(invocation, int(stop.code or 0))
+    finally:
+        invocation.close()
+
+
+def _stopped(invocation: Invocation, status: int) -> int:
+    invocation.progress.close()
+    if invocation.goes_on is not None:
+        from p2pctl.render import stopped
+
+        stopped(*invocation.goes_on, status, invocation.output.shape)
+    return status
+
+
+def _report(fault: Fault, words: Sequence[str]) -> int:
+    """Say what failed in the shape that was asked for, known even when the command line was wrong."""
+    from p2pctl.render import note, report
+
+    machine = args.asked(words, "--json", "--jsonl")
+    if fault.message == "no command was given" and not machine:
+        note(overview().rstrip())
+    else:
+        report(fault, "json" if machine else "human")
+    return fault.exit_status
+
+
+def _discard() -> None:
+    from p2pctl.render import discard_stdout
+
+    discard_stdout()

@@ -1,0 +1,108 @@
+"""p2pctl download REF...: fetch files from all who hold them, and wait for them unless told otherwise."""
+
+from __future__ import annotations
+
+import os
+
+from p2pctl import transfer
+from p2pctl.render import View, note
+from protocol.control import FINAL_STATES
+from protocol.display import safe
+from protocol.errors import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from p2pctl.invocation import Invocation
+    from p2pctl.render import Output
+
+EXAMPLES = """
+p2pctl download example.txt
+p2pctl download 7f3a91c2 -o /data/
+p2pctl download name:report.pdf -o report.pdf --exists overwrite
+path=$(p2pctl -q download "$id" --timeout 10m) || exit
+p2pctl download big.iso --no-wait
+"""
+
+EXISTS = ("fail", "skip", "rename", "overwrite")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "refs", metavar="REF", nargs="+", help="id, 8 or more digits of it, sha256:HEX, or name"
+    )
+    parser.add_argument(
+        "-o", dest="output", metavar="FILE|DIR/", help="file to write, or directory to write into"
+    )
+    parser.add_argument("--prefix", metavar="P", help="begin of the file's name; default: downloaded_")
+    parser.add_argument(
+        "--exists", choices=EXISTS, default="fail", help="if the file is there; default: fail (exit 11)"
+    )
+    parser.add_argument("--no-share", action="store_true", help="do not share the file when it is done")
+    wait = parser.add_mutually_exclusive_group()
+    wait.add_argument("--wait", action="store_true", help="wait until it is done (the default)")
+    wait.add_argument("--no-wait", action="store_true", help="print the transfer's id at once")
+
+
+def target(output: str | None, several: bool) -> tuple[str, str | None]:
+    """What -o means: (absolute directory, file name or None for prefix + name). Raises Fault usage."""
+    if output is None:
+        return os.getcwd(), None
+    if output == "-":
+        raise Fault("usage", "writing to standard output is not possible", "use -o FILE")
+    if not output:
+        raise Fault("usage", "-o is empty", "use -o FILE or -o DIR/")
+    path = os.path.abspath(output)
+    if os.path.isdir(path):
+        return path, None
+    if output.endswith("/"):
+        raise Fault("usage", f"there is no directory {output}", f"make it first: mkdir -p {output}")
+    if several:
+        raise Fault("usage", f"several files cannot all be {output}", "give -o a directory that exists")
+    return os.path.dirname(path), os.path.basename(path)
+
+
+def run(invocation: Invocation) -> int:
+    values, output = invocation.values, invocation.output
+    refs: list[str] = values.refs
+    directory, file = target(values.output, len(refs) > 1)
+    if file is not None and values.prefix is not None:
+        raise Fault(
+            "usage", "--prefix has no effect on -o FILE", "give -o a directory, or leave --prefix out"
+        )
+    params = {
+        "directory": directory,
+        "file": file,
+        "prefix": "downloaded_" if values.prefix is None else values.prefix,
+        "exists": values.exists,
+        "share": not values.no_share,
+    }
+    view = BEGUN if values.no_wait else transfer.FINISHED
+    waits = []
+    for index, answer in invocation.client.each("download", [{"ref": ref, **params} for ref in refs]):
+        if isinstance(answer, Fault):
+            output.fail(refs[index], answer, len(refs))
+        elif values.no_wait:
+            output.show(view, [answer])
+        elif answer.get("state") in FINAL_STATES and (fault := transfer.outcome(answer)) is not None:
+            output.fail(refs[index], fault, len(refs))
+        elif answer.get("state") in FINAL_STATES:
+            output.show(view, [answer])
+        else:
+            waits.append((refs[index], str(answer.get("transfer")), str(answer.get("name"))))
+    transfer.await_all(invocation, waits, len(refs))
+    return output.finish(view, len(refs))
+
+
+def _begun(output: Output, items: list[dict[str, Any]]) -> None:
+    for item in items:
+        if item.get("transfer") is None:
+            note(safe(transfer.summary(item)))
+            continue
+        output.line(str(item["transfer"]))
+        note(safe(f"Downloading {item['name']} to {item['path']}"))
+
+
+BEGUN = View(transfer.COLUMNS, "transfer", _begun)

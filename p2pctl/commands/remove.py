@@ -1,0 +1,45 @@
+"""p2pctl remove REF...: stop sharing files."""
+
+from __future__ import annotations
+
+from p2pctl.render import View
+from protocol.errors import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from p2pctl.invocation import Invocation
+    from p2pctl.render import Output
+
+EXAMPLES = """
+p2pctl remove example.txt
+p2pctl remove 7f3a91c2
+p2pctl remove name:deadbeef
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "refs", metavar="REF", nargs="+", help="a shared file: id, 8 or more digits of it, or name"
+    )
+
+
+def run(invocation: Invocation) -> int:
+    refs: list[str] = invocation.values.refs
+    output = invocation.output
+    for index, answer in invocation.client.each("remove", [{"ref": ref} for ref in refs]):
+        if isinstance(answer, Fault):
+            output.fail(refs[index], answer, len(refs))
+        else:
+            output.show(VIEW, [answer])
+    return output.finish(VIEW, len(refs))
+
+
+def _human(output: Output, items: list[dict[str, Any]]) -> None:
+    for item in items:
+        output.line(f"Removed {item['name']} from shared files")
+
+
+VIEW = View(("id", "sha256", "name", "path", "size_bytes"), "id", _human)

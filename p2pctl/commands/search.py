@@ -1,0 +1,79 @@
+"""p2pctl search TEXT...: find files of the swarm by name. Its table also shows `all_files`."""
+
+from __future__ import annotations
+
+from p2pctl.render import View
+from p2pctl.units import format_age, format_size, parse_count, parse_size
+from protocol.errors import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from p2pctl.invocation import Invocation
+    from p2pctl.render import Output
+
+EXAMPLES = """
+p2pctl search example.txt
+p2pctl search training --ext tar --min-size 1G
+p2pctl --tsv search report --columns sha256,name
+p2pctl -q search nightly --sort age --limit 1 --require
+"""
+
+SORTS = ("relevance", "sources", "size", "name", "age")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", metavar="TEXT", nargs="+", help="words that the name must have")
+    parser.add_argument("--ext", metavar="E", help="only names that end with .E")
+    parser.add_argument("--min-size", metavar="N", type=parse_size, help="octets, or with K, M, G")
+    parser.add_argument("--max-size", metavar="N", type=parse_size, help="octets, or with K, M, G")
+    parser.add_argument("--sort", choices=SORTS, default="relevance", help="default: relevance")
+    parser.add_argument("--limit", metavar="N", type=parse_count, help="at most N files")
+    parser.add_argument("--cursor", metavar="C", help="go on after an earlier page")
+    parser.add_argument("--require", action="store_true", help="exit 4 when nothing is found")
+
+
+def run(invocation: Invocation) -> int:
+    values, output = invocation.values, invocation.output
+    params = {
+        "text": " ".join(values.text),
+        "ext": values.ext.removeprefix(".") if values.ext else None,
+        "min_size_bytes": values.min_size,
+        "max_size_bytes": values.max_size,
+        "sort": values.sort,
+    }
+    found = False
+    for page in invocation.client.pages("search", params, values.limit, values.cursor, follow=False):
+        output.page(VIEW, page)
+        found = found or bool(page["items"])
+    if values.require and not found:
+        raise Fault(
+            "not_found", "no file matches", "other members see a file once it is shared and published"
+        )
+    return output.finish(VIEW)
+
+
+def _human(output: Output, items: list[dict[str, Any]]) -> None:
+    head = ("ID", ">SIZE", ">SOURCES", ">AGE", "NAME")
+    if output.verbose:
+        head = ("ID", "SHA256", ">SIZE", ">SOURCES", ">AGE", "LOCAL", "NAME")  # type: ignore[assignment]
+    output.table(head, [_row(output, item) for item in items])
+
+
+def _row(output: Output, item: dict[str, Any]) -> list[str]:
+    middle = [
+        format_size(item["size_bytes"]),
+        str(item.get("sources", "-")),
+        format_age(str(item.get("shared_at")), output.now),
+    ]
+    if not output.verbose:
+        return [str(item["id"])[:8], *middle, str(item["name"])]
+    local = "yes" if item.get("local") else "no"
+    return [str(item["id"]), str(item.get("sha256")), *middle, local, str(item["name"])]
+
+
+VIEW = View(
+    ("id", "sha256", "name", "size_bytes", "sources", "shared_at", "local"), "id", _human, "no file matches"
+)

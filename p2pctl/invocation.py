@@ -1,0 +1,78 @@
+"""One run of one command: its values, its output, its connection, and what to say when a signal ends it.
+
+The rule: everything a command module needs comes through here, and each part is made when first used. Knows
+no command.
+"""
+
+from __future__ import annotations
+
+from p2pctl.client import Client, socket_paths
+from p2pctl.exitcodes import TERMINATED
+from p2pctl.progress import Silent, make
+from p2pctl.render import SHAPES, Output
+from p2pctl.units import parse_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping
+    from types import FrameType
+
+
+class Invocation:
+    """What a command's `run` gets. `now` is the time for ages, in seconds since 1970 UTC."""
+
+    def __init__(
+        self, command: str, values: argparse.Namespace, environ: Mapping[str, str], now: float
+    ) -> None:
+        self.values = values
+        self.environ = environ
+        color = not (values.no_color or environ.get("NO_COLOR") or environ.get("TERM") == "dumb")
+        shape = next((name for name in SHAPES if getattr(values, name)), "human")
+        self.output = Output(command, shape, verbose=values.verbose, color=color, now=now)
+        self.output.choose(values.columns, values.header)
+        self.progress: Silent = make(values.progress, values.quiet, color)
+        self.goes_on: tuple[str, str] | None = None
+        """Message and hint for a signal that ends the wait for work that goes on."""
+        self._client: Client | None = None
+        self._restore: Callable[[], object] | None = None
+
+    @property
+    def timeout_s(self) -> float | None:
+        """--timeout, else P2PCTL_TIMEOUT. Raises Fault usage."""
+        text = self.values.timeout or self.environ.get("P2PCTL_TIMEOUT")
+        return parse_seconds(text) if text else None
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            self._client = self.new_client(self.timeout_s)
+        return self._client
+
+    def new_client(self, timeout_s: float | None) -> Client:
+        """A connection of its own, for commands that try again."""
+        return Client(socket_paths(self.values.socket, self.values.home, self.environ), timeout_s)
+
+    def waiting(self, message: str, hint: str) -> None:
+        """From now on work goes on in the daemon whatever ends this process: say so if a signal does."""
+        from signal import SIGTERM, signal
+
+        self.goes_on = (message, hint)
+        try:
+            previous = signal(SIGTERM, _terminate)
+        except ValueError:
+            return  # not in the main thread: whoever runs us there handles its signals
+        if self._restore is None:
+            self._restore = lambda: signal(SIGTERM, previous)
+
+    def close(self) -> None:
+        """Remove the bar, drop the connection, give SIGTERM back."""
+        self.progress.close()
+        if self._client is not None:
+            self._client.close()
+        if self._restore is not None:
+            self._restore()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)

@@ -1,0 +1,107 @@
+"""How a transfer is awaited and shown: shared by `download`, `wait`, `transfers` and `cancel`.
+
+The rule: a transfer that did not end well is a failure with the daemon's own code, so scripts see the same
+status from `download` and from `wait`.
+"""
+
+from __future__ import annotations
+
+from p2pctl.render import View, note
+from p2pctl.units import format_duration, format_rate, format_size
+from protocol.control import fault_of
+from protocol.display import safe
+from protocol.errors import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from p2pctl.invocation import Invocation
+    from p2pctl.render import Output
+
+    Item = dict[str, Any]
+
+COLUMNS = (
+    "transfer",
+    "id",
+    "state",
+    "size_bytes",
+    "received_bytes",
+    "rate_bytes_per_s",
+    "eta_s",
+    "sources",
+    "name",
+    "path",
+)
+
+GOES_ON = {"timeout": "goes on", "no_daemon": "goes on when p2pd starts again"}
+"""What happens to a transfer when the wait for it fails for one of these reasons."""
+
+
+def finished(output: Output, items: list[Item]) -> None:
+    """The path on stdout, how it went on stderr."""
+    for item in items:
+        output.line(str(item["path"]))
+        note(safe(summary(item)))
+
+
+FINISHED = View(COLUMNS, "path", finished)
+
+
+def summary(item: Item) -> str:
+    """`Downloaded example.txt from 192.168.1.100:8001 (1.0 KiB in 0.1 s, 10.0 KiB/s, SHA-256 ok)`."""
+    if item.get("state") == "skipped":
+        return f"Skipped {item['name']}: it is there already"
+    sources = [str(source) for source in item.get("from") or ()]
+    shown = ", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")
+    facts = [f"{format_size(item['size_bytes'])} in {format_duration(item.get('duration_s') or 0.0)}"]
+    if item.get("rate_bytes_per_s"):
+        facts.append(format_rate(item["rate_bytes_per_s"]))
+    if item.get("resumed_bytes"):
+        facts.append(f"{format_size(item['resumed_bytes'])} were here already")
+    if item.get("verified"):
+        facts.append("SHA-256 ok")
+    return f"Downloaded {item['name']}{' from ' + shown if shown else ''} ({', '.join(facts)})"
+
+
+def outcome(item: Item) -> Fault | None:
+    """Why a final transfer is a failure; None when its file is there."""
+    if item.get("state") in ("done", "skipped"):
+        return None
+    details: dict[str, object] = {"transfer": item.get("transfer"), "id": item.get("id")}
+    if item.get("state") == "cancelled":
+        return Fault("failure", f"{item.get('transfer')} was cancelled", "", details)
+    fault = fault_of(item.get("error") or {})
+    return Fault(fault.code, fault.message, fault.hint, {**details, **fault.details})
+
+
+def await_all(invocation: Invocation, waits: Sequence[tuple[str, str, str]], total: int) -> None:
+    """Wait for transfers, `(subject, transfer, name)` each, and show each as it ends."""
+    if not waits:
+        return
+    transfers = [transfer for _, transfer, _ in waits]
+    several = len(transfers) > 1
+    goes_on = f"stopped waiting; {' '.join(transfers)} {'go' if several else 'goes'} on"
+    again = f"wait again with: p2pctl wait {' '.join(transfers)}"
+    invocation.waiting(goes_on, again)
+    output = invocation.output
+    answers = invocation.client.each(
+        "wait",
+        [{"transfer": transfer} for transfer in transfers],
+        lambda index, event: invocation.progress.event(index, waits[index][2], event),
+    )
+    for index, answer in answers:
+        subject, transfer, _ = waits[index]
+        fault = answer if isinstance(answer, Fault) else outcome(answer)
+        invocation.progress.close()
+        if fault is None:
+            assert isinstance(answer, dict)
+            output.show(FINISHED, [answer])
+            continue
+        if answer is fault and fault.code in GOES_ON:
+            hint = f"wait again with: p2pctl wait {transfer}"
+            fault = Fault(
+                fault.code, f"{fault.message}; {transfer} {GOES_ON[fault.code]}", hint, {"transfer": transfer}
+            )
+        output.fail(subject, fault, total)

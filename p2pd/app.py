@@ -1,0 +1,218 @@
+"""The daemon put together: builds the parts, starts them in order, waits for a signal, ends them in order.
+
+The only module that knows every part. The rule: the home is locked before anything is opened in it, listeners are bound before anybody is told of them, the control
+socket appears when everything behind it works, and the end takes at most SHUTDOWN_HARD_SECONDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import zmq
+
+from p2pd.config import Settings
+from p2pd.control.api import ControlApi
+from p2pd.control.server import ControlServer
+from p2pd.control.status import Status
+from p2pd.net.addresses import Endpoint, format_endpoint, is_loopback, primary_address
+from p2pd.net.admission import Admission
+from p2pd.net.bridge import run_on
+from p2pd.net.context import make_context, tune_malloc
+from p2pd.net.identity import Identity
+from p2pd.net.reactor import Reactor
+from p2pd.net.router import SealedRouter
+from p2pd.net.zap import ZapHandler
+from p2pd.peer.service import DOMAIN as PEER_DOMAIN
+from p2pd.peer.service import PeerService, Reactors
+from p2pd.tracker.registry_sqlite import SqliteRegistry
+from p2pd.tracker.server import TrackerServer, system_rng
+from p2pd.tracker.service import TrackerService
+from protocol import limits
+from protocol.handshake import Dialect, Info
+from protocol.keys import DeviceKey, NetworkSecret
+from protocol.version import VERSION
+
+log = logging.getLogger("p2pd.app")
+
+TRACKER_DOMAIN = "tracker"
+HANDSHAKE_THREADS = 2
+SWITCH_SECONDS = 0.001  # the interpreter's default of 5 ms lets a key exchange hold up the bulk path
+
+
+class App:
+    """One daemon, from start to end. Use `run`."""
+
+    def __init__(self, settings: Settings, secret: NetworkSecret, device: DeviceKey) -> None:
+        self._settings = settings
+        self._secret = secret
+        self._device = device
+        self._stopping = asyncio.Event()
+        self._context: zmq.Context[zmq.Socket[bytes]] = make_context()
+        self._executor = ThreadPoolExecutor(HANDSHAKE_THREADS, "handshake")
+        self._zap = ZapHandler(self._context)
+        self._reactors: list[Reactor] = []
+        self._peer: PeerService | None = None
+        self._tracker_router: SealedRouter | None = None
+        self._tracker_server: TrackerServer | None = None
+        self._registry: SqliteRegistry | None = None
+        self._control: ControlServer | None = None
+
+    def stop(self) -> None:
+        """Begins the end; harmless when it has begun."""
+        if not self._stopping.is_set():
+            log.info("= stopping")
+            self._stopping.set()
+            watchdog = threading.Timer(limits.SHUTDOWN_HARD_SECONDS, _give_up)
+            watchdog.daemon = True
+            watchdog.start()
+
+    async def run(self) -> None:
+        """Everything. Raises Fault when it cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        try:
+            await self._start()
+            await self._stopping.wait()
+        finally:
+            await self._close()
+
+    # -- start --------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        settings = self._settings
+        self._zap.start()
+        identity = self._identity()
+        trackers = list(settings.trackers)
+        lines = []
+        if settings.tracker_listen is not None:
+            port = self._build_tracker(settings.tracker_listen, identity)
+            where = format_endpoint(self._shown_host(settings.tracker_listen, settings.tracker_announce), port)
+            lines.append(f"Tracker listening on {where}")
+            self._tracker_shown = where
+            if settings.role == "peer":
+                # A port of 0 is known only now; the peer of this process dials its own tracker.
+                own = Endpoint(settings.tracker_listen.host or "127.0.0.1", settings.tracker_listen.port)
+                trackers = [Endpoint(own.host, port) if tracker == own else tracker for tracker in trackers]
+        if settings.peer_listen is not None:
+            port = self._build_peer(settings.peer_listen, identity, trackers)
+            announce = settings.peer_announce.host if settings.peer_announce else ""
+            self._peer_shown = format_endpoint(self._shown_host(settings.peer_listen, announce), port)
+            lines.append(f"Peer listening on {self._peer_shown}")
+        for reactor in self._reactors:
+            reactor.start()
+        if self._peer is not None:
+            await self._peer.start()
+        self._bind_control()
+        for line in lines:
+            print(line, flush=True)
+        log.info("= p2pd %s, network %s, key check %s", VERSION, self._secret.network, self._secret.check_value)
+
+    _tracker_shown = ""
+    _peer_shown = ""
+
+    def _identity(self) -> Identity:
+        info = Info(software=f"p2pd/{VERSION}")
+        return Identity(self._secret, self._device, info, os.urandom)
+
+    def _shown_host(self, listen: Endpoint, announce: str) -> str:
+        """The address others should use for a listener."""
+        if announce:
+            return announce
+        return listen.host or primary_address()
+
+    def _reactor(self, name: str) -> Reactor:
+        reactor = Reactor(name, self._context, self._executor)
+        self._reactors.append(reactor)
+        return reactor
+
+    def _build_tracker(self, listen: Endpoint, identity: Identity) -> int:
+        settings = self._settings
+        reactor = self._reactor("tracker")
+        admission = Admission()
+        self._zap.add(TRACKER_DOMAIN, admission)
+        self._registry = SqliteRegistry(settings.home / "tracker.db")
+        advertised = settings.tracker_announce or primary_address()
+        service = TrackerService(self._registry, "" if is_loopback(advertised) else advertised, system_rng())
+        self._tracker_server = TrackerServer(reactor, service)
+        self._tracker_router = SealedRouter(
+            reactor, identity, Dialect.TRACKER, admission, TRACKER_DOMAIN, self._tracker_server
+        )
+        return self._tracker_router.bind(listen.host, listen.port)
+
+    def _build_peer(self, listen: Endpoint, identity: Identity, trackers: list[Endpoint]) -> int:
+        settings = self._settings
+        admission = Admission()
+        self._zap.add(PEER_DOMAIN, admission)
+        reactors = Reactors(self._reactor("uploads"), self._reactor("downloads"), self._reactor("links"))
+        self._peer = PeerService(
+            settings.home, identity, reactors, admission, trackers, settings.peer_announce, settings.share_downloads
+        )
+        return self._peer.router.bind(listen.host, listen.port)
+
+    def _bind_control(self) -> None:
+        settings = self._settings
+        roles = [role for role, built in (("peer", self._peer), ("tracker", self._tracker_server)) if built]
+        status = Status(
+            network=self._secret.network,
+            key_check=self._secret.check_value,
+            device_id=self._device.device_id,
+            roles=roles,
+            home=os.fspath(settings.home),
+            peer=self._peer,
+            peer_listen=self._peer_shown,
+            tracker_listen=self._tracker_shown,
+            tracker_stats=self._tracker_stats if self._tracker_server is not None else None,
+        )
+        api = ControlApi(status, self._peer, self.stop)
+        self._control = ControlServer(self._context, settings.socket, api.methods)
+        self._control.bind()
+
+    async def _tracker_stats(self) -> dict[str, int]:
+        assert self._tracker_server is not None
+        return await run_on(self._reactors[0], self._tracker_server.stats)
+
+    # -- end ----------------------------------------------------------------------------------------------
+
+    async def _close(self) -> None:
+        began = time.monotonic()
+        if self._control is not None:
+            await self._control.close()
+        started = any(reactor.running for reactor in self._reactors)
+        if self._peer is not None and started:
+            await self._peer.close()
+        if self._tracker_router is not None and started:
+            await run_on(self._tracker_router.reactor, self._tracker_router.shut)
+        for reactor in self._reactors:
+            reactor.stop(limits.SHUTDOWN_FLUSH_SECONDS)
+        if self._registry is not None:
+            self._registry.close()
+        self._zap.stop()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._context.destroy(linger=0)
+        log.info("= stopped in %.1f s", time.monotonic() - began)
+
+
+def _give_up() -> None:
+    """The end takes too long: what is committed is safe, so leave."""
+    print("p2pd: did not stop in time, leaving at once", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey) -> None:
+    """Runs the daemon until it is stopped. The home is locked by the caller. Raises Fault when it cannot start."""
+    tune_malloc()
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+    async def main() -> None:
+        await App(settings, secret, device).run()
+
+    asyncio.run(main())
+

@@ -1,0 +1,178 @@
+"""The command line of the daemon: `p2pd tracker`, `p2pd peer`, and a few words about itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from protocol.errors import EXIT_STATUS, Fault
+from protocol.version import VERSION
+
+DESCRIPTION = "Private, encrypted, searchable peer-to-peer file sharing for a group of machines."
+
+EXAMPLES = """\
+examples:
+  p2pd invite > secret.txt && chmod 600 secret.txt
+                                   make a secret for a new swarm; give it to every member
+  p2pd tracker --password-file secret.txt
+  p2pd peer --tracker HOST --password-file secret.txt
+  p2pd peer --with-tracker         both in one process; asks for the password
+  p2pd peer --tracker localhost --listen 8002 --home ~/second
+                                   a second peer on this machine
+
+Then use p2pctl: p2pctl add FILE, p2pctl search WORD, p2pctl download NAME.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Fault("usage", message, f"{self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = _Parser("p2pd", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--version", action="version", version=f"p2pd {VERSION}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    tracker = commands.add_parser("tracker", help="run the tracker: who is here, who has what, search")
+    tracker.add_argument("--listen", dest="tracker.listen", metavar="[HOST:]PORT", help="where to listen (default 9000)")
+    tracker.add_argument("--announce", dest="tracker.announce", metavar="HOST", help="the address others should use")
+    _common(tracker)
+    peer = commands.add_parser("peer", help="run a peer: share and download")
+    peer.add_argument(
+        "--tracker", dest="peer.trackers", metavar="HOST[:PORT]", action="append", help="a tracker; may be repeated"
+    )
+    peer.add_argument("--listen", dest="peer.listen", metavar="[HOST:]PORT", help="where to listen (default 8001)")
+    peer.add_argument(
+        "--announce", dest="peer.announce", metavar="HOST:PORT", help="the address others should use, behind a port forward"
+    )
+    peer.add_argument(
+        "--with-tracker", dest="peer.with_tracker", action="store_true", default=None, help="run the tracker too"
+    )
+    peer.add_argument("--tracker-listen", dest="tracker.listen", metavar="[HOST:]PORT", help="where that tracker listens")
+    peer.add_argument(
+        "--no-share-downloads", dest="peer.share_downloads", action="store_false", default=None,
+        help="do not share what was downloaded",
+    )
+    _common(peer)
+    commands.add_parser("invite", help="print a new random secret for a swarm (128 bits)")
+    for name, text in (("check", "read the settings, say what is wrong, and stop"), ("paths", "print every path in use")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--role", choices=("peer", "tracker"), default="peer", help="whose settings (default peer)")
+        command.add_argument("--json", action="store_true", help="one JSON document")
+        _common(command, secrets=False)
+    commands.add_parser("version", help="print the version")
+    return top
+
+
+def _common(command: argparse.ArgumentParser, *, secrets: bool = True) -> None:
+    place = command.add_argument_group("places")
+    place.add_argument("--config", metavar="FILE", help="settings in TOML (default: p2pd.toml in the configuration directory)")
+    place.add_argument("--home", dest="daemon.home", metavar="DIR", help="keys, state and control socket")
+    place.add_argument("--socket", dest="daemon.socket", metavar="PATH", help="control socket (default: in the home)")
+    place.add_argument("--network", dest="daemon.network", metavar="NAME", help="name of the swarm (default: default)")
+    if not secrets:
+        return
+    secret = command.add_argument_group(
+        "password", "the same for all members; asked at a hidden prompt unless given here or kept from an earlier start"
+    )
+    source = secret.add_mutually_exclusive_group()
+    source.add_argument("--password-file", dest="password.file", metavar="FILE", help="only its owner may read it")
+    source.add_argument("--password-fd", dest="password_fd", metavar="N", type=int, help="read it from this descriptor")
+    source.add_argument("--password-command", dest="password.command", metavar="CMD", help="run this, take what it prints")
+    source.add_argument("--ask-password", action="store_true", help="ask again instead of using the kept key")
+    secret.add_argument(
+        "--allow-weak-password", dest="password.allow_weak", action="store_true", default=None,
+        help="accept under 12 characters (tests, demonstrations)",
+    )
+    log = command.add_argument_group("log")
+    log.add_argument("--log-level", dest="log.level", metavar="L", help="debug, info, warning or error (default info)")
+    log.add_argument("--log-format", dest="log.format", metavar="F", help="text or json (default text)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; the exit status."""
+    try:
+        return _run(parser().parse_args(argv))
+    except Fault as fault:
+        print(f"p2pd: {fault.message}", file=sys.stderr)
+        if fault.hint:
+            print(f"  hint: {fault.hint}", file=sys.stderr)
+        return fault.exit_status
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    command = args.command
+    if command is None:
+        parser().print_help(sys.stderr)
+        return EXIT_STATUS["usage"]
+    if command == "version":
+        print(f"p2pd {VERSION}")
+        return 0
+    if command == "invite":
+        from protocol.keys import make_invite
+
+        print(make_invite(os.urandom(16)))
+        return 0
+    from p2pd import config
+
+    role = getattr(args, "role", command)
+    settings = config.load(role, vars(args), os.environ)
+    if command == "check":
+        return _show(args.json, {"ok": True, "role": role, "config_file": _path(settings.config_file)})
+    if command == "paths":
+        paths = {
+            "config": _path(settings.config_file) or str(config.default_config_file()),
+            "home": str(settings.home),
+            "socket": str(settings.socket),
+            "device_key": str(settings.home / "device.key"),
+            "network_key": str(settings.home / "network.key"),
+            "database": str(settings.home / f"{role}.db"),
+        }
+        return _show(args.json, paths)
+    return _serve(args, settings)
+
+
+def _path(path: Any) -> str | None:
+    return None if path is None else str(path)
+
+
+def _show(as_json: bool, values: dict[str, Any]) -> int:
+    if as_json:
+        print(json.dumps(values))
+    else:
+        for name, value in values.items():
+            print(f"{name}: {value}")
+    return 0
+
+
+def _serve(args: argparse.Namespace, settings: Any) -> int:
+    from p2pd import app, logs, secrets
+    from p2pd.lock import HomeLock
+
+    logs.setup(settings.log_level, settings.log_format, sys.stderr)
+    with HomeLock(settings.home):
+        secret = secrets.network_secret(
+            settings.home,
+            settings.network,
+            secrets.PasswordSource(
+                file=settings.password_file,
+                fd=args.password_fd,
+                command=settings.password_command,
+                ask=args.ask_password,
+                allow_weak=settings.allow_weak_password,
+            ),
+        )
+        device = secrets.load_or_make_device_key(settings.home)
+        app.serve(settings, secret, device)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Settings: flag > environment > file > default, checked once, then passed down as one frozen value.
+
+The table KEYS is the only list of settings; flags, environment names (`P2PD_SECTION_KEY`), the TOML file and docs/config.md
+follow it. The daemon never writes the user's file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from p2pd.net.addresses import Endpoint, parse_endpoint, parse_listen
+from protocol.errors import Fault
+
+TRACKER_PORT = 9000
+PEER_PORT = 8001
+MAX_SOCKET_PATH = 107  # octets of sun_path that Linux takes
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise Fault("usage", f"{where} must be text, not {value!r}")
+    return value
+
+
+def _flag(value: Any, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if isinstance(value, str) and value.lower() in ("0", "false", "no", "off"):
+        return False
+    raise Fault("usage", f"{where} must be true or false, not {value!r}")
+
+
+def _list(value: Any, where: str) -> list[str]:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return value
+    raise Fault("usage", f"{where} must be a list of texts, not {value!r}")
+
+
+def _choice(*allowed: str) -> Callable[[Any, str], str]:
+    def check(value: Any, where: str) -> str:
+        text = _text(value, where)
+        if text not in allowed:
+            raise Fault("usage", f"{where} must be one of {', '.join(allowed)}, not {text!r}")
+        return text
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting: its default, how it is read, and a line for people."""
+
+    default: Any
+    read: Callable[[Any, str], Any]
+    help: str
+
+
+KEYS: dict[str, Key] = {
+    "daemon.home": Key("", _text, "directory of keys, state and the control socket"),
+    "daemon.socket": Key("", _text, "path of the control socket (default: control.sock in the home)"),
+    "daemon.network": Key("default", _text, "name of the swarm; part of the key, so it must be the same everywhere"),
+    "peer.listen": Key(str(PEER_PORT), _text, "[HOST:]PORT other peers dial"),
+    "peer.announce": Key("", _text, "HOST:PORT to tell the tracker instead, behind a port forward"),
+    "peer.trackers": Key([], _list, "HOST[:PORT] of each tracker"),
+    "peer.share_downloads": Key(True, _flag, "share what was downloaded"),
+    "peer.with_tracker": Key(False, _flag, "run the tracker in this process too"),
+    "tracker.listen": Key(str(TRACKER_PORT), _text, "[HOST:]PORT of the tracker"),
+    "tracker.announce": Key("", _text, "HOST that others should use for this machine"),
+    "password.file": Key("", _text, "file that holds the password"),
+    "password.command": Key("", _text, "command that prints the password"),
+    "password.allow_weak": Key(False, _flag, "accept a password of under 12 characters"),
+    "log.level": Key("info", _choice("debug", "info", "warning", "error"), "least level that is logged"),
+    "log.format": Key("text", _choice("text", "json"), "text or json lines"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one daemon, checked."""
+
+    role: str  # "tracker" or "peer"
+    home: Path
+    socket: Path
+    network: str
+    peer_listen: Endpoint | None
+    peer_announce: Endpoint | None
+    trackers: tuple[Endpoint, ...]
+    share_downloads: bool
+    tracker_listen: Endpoint | None
+    tracker_announce: str
+    password_file: str
+    password_command: str
+    allow_weak_password: bool
+    log_level: str
+    log_format: str
+    config_file: Path | None
+
+
+def default_home(role: str) -> Path:
+    """Where a daemon keeps its state unless told: the tracker beside the peer, so that both run with defaults."""
+    state = Path(platformdirs.user_state_dir("p2pd", appauthor=False))
+    return state / "tracker" if role == "tracker" else state
+
+
+def default_config_file() -> Path:
+    """The user's file: p2pd.toml in the configuration directory."""
+    return Path(platformdirs.user_config_dir("p2pd", appauthor=False)) / "p2pd.toml"
+
+
+def load(role: str, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Settings of a `role` daemon. `flags` maps keys of KEYS (and "config") to given values; None means not given.
+
+    Raises Fault("usage") naming the key, its source and, for an unknown key, the nearest known one.
+    """
+    named = flags.get("config") or environ.get("P2PD_CONFIG")
+    path = Path(named) if named else default_config_file()
+    values: dict[str, Any] = {name: key.default for name, key in KEYS.items()}
+    found = path if named or path.exists() else None
+    if found is not None:
+        values.update(_from_file(found))
+    values.update(_from_environment(environ))
+    for name, value in flags.items():
+        if value is not None and name in KEYS:
+            values[name] = KEYS[name].read(value, "--" + name.split(".")[-1].replace("_", "-"))
+    return _settings(role, values, found)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Fault("usage", f"cannot read {path}: {error.strerror}", "name another file with --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Fault("usage", f"{path}: {error}") from error
+    values: dict[str, Any] = {}
+    for section, table in document.items():
+        if not isinstance(table, dict):
+            raise Fault("usage", f"{path}: {section!r} stands outside a section", _nearest(section))
+        for key, value in table.items():
+            name = f"{section}.{key}"
+            if name not in KEYS:
+                raise Fault("usage", f"{path}: unknown setting {name!r}", _nearest(name))
+            values[name] = KEYS[name].read(value, f"{path}: {name}")
+    return values
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, KEYS, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known settings: {', '.join(KEYS)}"
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for name, key in KEYS.items():
+        variable = "P2PD_" + name.upper().replace(".", "_")
+        if variable in environ:
+            values[name] = key.read(environ[variable], variable)
+    if environ.get("P2PD_HOME"):
+        values["daemon.home"] = environ["P2PD_HOME"]
+    return values
+
+
+def _settings(role: str, values: dict[str, Any], found: Path | None) -> Settings:
+    home = Path(values["daemon.home"]).expanduser().absolute() if values["daemon.home"] else default_home(role)
+    socket = Path(values["daemon.socket"]).expanduser().absolute() if values["daemon.socket"] else home / "control.sock"
+    if len(os.fsencode(socket)) > MAX_SOCKET_PATH:
+        raise Fault(
+            "usage",
+            f"the path of the control socket is over {MAX_SOCKET_PATH} octets: {socket}",
+            "choose a shorter one with --socket (and give the same to p2pctl)",
+        )
+    if not values["daemon.network"] or len(values["daemon.network"].encode()) > 64:
+        raise Fault("usage", "the network name must have 1 to 64 octets")
+    is_peer = role == "peer"
+    with_tracker = role == "tracker" or values["peer.with_tracker"]
+    announce = values["peer.announce"]
+    listen = parse_listen(values["peer.listen"], PEER_PORT) if is_peer else None
+    tracker_listen = parse_listen(values["tracker.listen"], TRACKER_PORT) if with_tracker else None
+    trackers = tuple(parse_endpoint(text, TRACKER_PORT) for text in values["peer.trackers"]) if is_peer else ()
+    if is_peer and tracker_listen is not None and not trackers:
+        trackers = (Endpoint(tracker_listen.host or "127.0.0.1", tracker_listen.port),)
+    if is_peer and not trackers:
+        raise Fault(
+            "usage",
+            "a peer needs a tracker",
+            "p2pd peer --tracker HOST, or p2pd peer --with-tracker to run one here too",
+        )
+    return Settings(
+        role=role,
+        home=home,
+        socket=socket,
+        network=values["daemon.network"],
+        peer_listen=listen,
+        peer_announce=parse_endpoint(announce, listen.port) if announce and listen else None,
+        trackers=trackers,
+        share_downloads=values["peer.share_downloads"],
+        tracker_listen=tracker_listen,
+        tracker_announce=values["tracker.announce"],
+        password_file=values["password.file"],
+        password_command=values["password.command"],
+        allow_weak_password=values["password.allow_weak"],
+        log_level=values["log.level"],
+        log_format=values["log.format"],
+        config_file=found,
+    )

@@ -1,0 +1,339 @@
+"""The daemon's one control API: what each method of docs/control-api.md does. On the event loop.
+
+The rule: a method checks its parameters, calls the roles, and answers with plain maps; everything that can go wrong is a Fault. Knows no sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from p2pd.control import params as read_params
+from p2pd.control.items import (
+    Item,
+    hit_item,
+    member_item,
+    own_hit_item,
+    progress_item,
+    share_item,
+    transfer_item,
+)
+from p2pd.control.server import Method, Progress
+from p2pd.control.status import Status
+from p2pd.peer.downloads import Wanted
+from p2pd.peer.finding import Query
+from p2pd.peer.service import PeerService
+from p2pd.peer.shares import HashJob
+from p2pd.peer.transfer import Transfer
+from p2pd.storage.state import Download, Share
+from protocol.control import parse_reference
+from protocol.display import safe
+from protocol.errors import Fault
+from protocol.limits import CONTROL_PAGE, MAX_CONTROL_REPLY, MAX_FILE
+from protocol.manifest import Manifest
+from protocol.tracker import By, Hit, Sort
+from protocol.version import CONTROL_VERSION, VERSION, WIRE_VERSION
+
+PUBLISH_SECONDS = 10.0
+PROGRESS_SECONDS = 0.2
+PAGE_OCTETS = MAX_CONTROL_REPLY * 3 // 4
+POLICIES = ("fail", "skip", "rename", "overwrite")
+SORTS = {sort.name.lower(): sort for sort in Sort}
+
+
+class ControlApi:
+    """See the module. `peer` is None in a pure tracker; `stop()` begins an orderly shutdown."""
+
+    def __init__(self, status: Status, peer: PeerService | None, stop: Callable[[], object]) -> None:
+        self._status = status
+        self._peer_service = peer
+        self._stop = stop
+        self.methods: dict[str, Method] = {
+            "ping": self.ping,
+            "version": self.version,
+            "status": self.status,
+            "shutdown": self.shutdown,
+            "add": self.add,
+            "list": self.list,
+            "remove": self.remove,
+            "search": self.search,
+            "all_files": self.all_files,
+            "info": self.info,
+            "peers": self.peers,
+            "download": self.download,
+            "wait": self.wait,
+            "transfers": self.transfers,
+            "cancel": self.cancel,
+        }
+
+    @property
+    def _peer(self) -> PeerService:
+        if self._peer_service is None:
+            raise Fault(
+                "refused",
+                "this daemon is a tracker only: it shares and downloads nothing",
+                "start a peer beside it with p2pd peer --tracker localhost, or this one with p2pd peer --with-tracker",
+            )
+        return self._peer_service
+
+    # -- daemon -------------------------------------------------------------------------------------------
+
+    async def ping(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Is anybody there?"""
+        read_params.read(read_params.Nothing, params)
+        return {"version": VERSION, "uptime_s": self._status.uptime(), "pid": os.getpid()}
+
+    async def version(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Versions of the program, the wire and this API."""
+        read_params.read(read_params.Nothing, params)
+        return {"version": VERSION, "wire_version": WIRE_VERSION, "control_version": CONTROL_VERSION}
+
+    async def status(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Everything at a glance."""
+        read_params.read(read_params.Nothing, params)
+        return await self._status.report()
+
+    async def shutdown(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Ends the daemon in order, after this answer."""
+        read_params.read(read_params.Nothing, params)
+        asyncio.get_running_loop().call_later(0.05, self._stop)
+        return {"pid": os.getpid(), "stopping": True}
+
+    # -- share --------------------------------------------------------------------------------------------
+
+    async def add(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Shares one file."""
+        asked = read_params.read(read_params.Add, params)
+        peer = self._peer
+        share, job = await peer.shares.add(asked.path, asked.name)
+        if asked.wait is False:
+            return {**share_item(share), "added": job is not None, "published": False, "warnings": []}
+        if job is not None:
+            share = await self._hashed(job, progress)
+        published, warnings = await self._published(share, progress)
+        return {**share_item(share), "added": job is not None, "published": published, "warnings": warnings}
+
+    async def _hashed(self, job: HashJob, progress: Progress) -> Share:
+        assert job.task is not None
+        while not job.task.done():
+            await asyncio.wait({job.task}, timeout=PROGRESS_SECONDS)
+            if not job.task.done():
+                await progress({"stage": "hashing", "done_bytes": job.done, "total_bytes": job.size})
+        return job.task.result()
+
+    async def _published(self, share: Share, progress: Progress) -> tuple[bool, list[str]]:
+        peer = self._peer
+        await peer.finder.settle()
+        await progress({"stage": "publishing", "done_bytes": share.size, "total_bytes": share.size})
+        revision = peer.store.revision
+        results = await asyncio.gather(
+            *(tracker.wait_published(revision, PUBLISH_SECONDS) for tracker in peer.trackers)
+        )
+        warnings = []
+        for tracker, done in zip(peer.trackers, results, strict=True):
+            if not done:
+                reason = tracker.error.message if tracker.error else f"the tracker at {tracker.endpoint} is slow"
+                warnings.append(f"not published yet: {reason}; it will be as soon as the tracker takes it")
+        return any(results), warnings
+
+    async def list(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Own shares, by name."""
+        asked = read_params.read(read_params.Page, params)
+        shares = sorted(self._peer.store.list_shares(), key=lambda share: (share.name, share.share_id))
+        if asked.cursor is not None:
+            number, _, name = asked.cursor.partition(":")
+            if not number.isdigit():
+                raise Fault("usage", "bad cursor", "take it from `next` of the page before")
+            shares = [share for share in shares if (share.name, share.share_id) > (name, int(number))]
+        items, rest = _cut([share_item(share) for share in shares[: asked.limit or CONTROL_PAGE]])
+        count = len(items)
+        more = rest or len(shares) > count
+        last = shares[count - 1] if count else None
+        return _page(items, f"{last.share_id}:{last.name}" if more and last else None)
+
+    async def remove(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Shares a file no more."""
+        asked = read_params.read(read_params.Ref, params)
+        share = self._own_share(asked.ref)
+        return {**share_item(self._peer.shares.remove(share)), "removed": True}
+
+    def _own_share(self, ref: str) -> Share:
+        reference = parse_reference(ref)
+        matches = self._peer.finder.own(reference)
+        if not matches:
+            matches = [
+                share for share in self._peer.store.list_shares() if reference.text in (share.name, share.path)
+            ]
+        if not matches:
+            raise Fault("not_found", f"{safe(ref)!r} is not shared here", "p2pctl list shows what is")
+        if len({share.share_id for share in matches}) > 1 and len({share.content_id for share in matches}) > 1:
+            found = [
+                {"id": share.content_id.hex() if share.content_id else "", "name": share.name, "size_bytes": share.size}
+                for share in matches[:20]
+            ]
+            raise Fault(
+                "ambiguous", f"{safe(ref)!r} means {len(matches)} shares", "name one by its id", {"matches": found}
+            )
+        return matches[0]
+
+    # -- find ---------------------------------------------------------------------------------------------
+
+    async def search(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Contents whose names hold every word."""
+        asked = read_params.read(read_params.Search, params)
+        sort = SORTS.get(asked.sort or "relevance")
+        if sort is None:
+            raise Fault("usage", f"unknown sort {asked.sort!r}", f"one of {', '.join(SORTS)}")
+        query = Query(
+            By.TEXT,
+            read_params.check_query(asked.text),
+            (asked.ext or "").lstrip("."),
+            asked.min_size_bytes or 0,
+            MAX_FILE if asked.max_size_bytes is None else asked.max_size_bytes,
+            sort,
+        )
+        return await self._hits(query, asked.limit, asked.cursor)
+
+    async def all_files(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Everything the swarm shares, by name."""
+        asked = read_params.read(read_params.Page, params)
+        return await self._hits(Query(By.ALL), asked.limit, asked.cursor)
+
+    async def _hits(self, query: Query, limit: int | None, cursor: str | None) -> Item:
+        answer = await self._peer.finder.search(query, limit or CONTROL_PAGE, cursor or "")
+        items = [self._hit(hit) for hit in answer.hits]
+        return {
+            **_page(items, answer.next or None),
+            "partial": bool(answer.faults),
+            "warnings": [fault.message for fault in answer.faults],
+        }
+
+    def _hit(self, hit: Hit) -> Item:
+        return hit_item(hit, self._peer.catalogue.find(hit.content_id) is not None)
+
+    async def info(self, params: dict[str, Any], progress: Progress) -> Item:
+        """All about one content."""
+        asked = read_params.read(read_params.Ref, params)
+        peer = self._peer
+        hit, _ = await peer.finder.resolve(asked.ref)
+        own = [share for share in peer.store.shares_by_content(hit.content_id) if share.state == "shared"]
+        item = self._hit(hit) if hit.sources else own_hit_item(own[0]) if own else self._hit(hit)
+        octets = peer.store.manifest(hit.content_id)
+        manifest = Manifest.decode(octets, hit.content_id) if octets is not None else None
+        try:
+            members, _, _ = await peer.finder.members(hit.content_id, "")
+        except Fault:
+            members = []
+        return {
+            **item,
+            "piece_size_bytes": manifest.piece_size if manifest else None,
+            "pieces": manifest.count if manifest else None,
+            "path": own[0].path if own else None,
+            "state": share_item(own[0])["state"] if own else None,
+            "peers": [member_item(member, peer.own_id) for member in members],
+        }
+
+    async def peers(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Devices of the swarm, or those that hold a content."""
+        asked = read_params.read(read_params.Peers, params)
+        peer = self._peer
+        content_id = (await peer.finder.resolve(asked.ref))[0].content_id if asked.ref is not None else b""
+        members, after, faults = await peer.finder.members(content_id, asked.cursor or "")
+        items = [member_item(member, peer.own_id) for member in members]
+        return {
+            **_page(items, after or None),
+            "partial": bool(faults),
+            "warnings": [fault.message for fault in faults],
+        }
+
+    # -- fetch --------------------------------------------------------------------------------------------
+
+    async def download(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Begins a download; answers with the transfer at once."""
+        asked = read_params.read(read_params.Download, params)
+        peer = self._peer
+        exists = asked.exists or "fail"
+        if exists not in POLICIES:
+            raise Fault("usage", f"unknown policy {exists!r}", f"one of {', '.join(POLICIES)}")
+        hit, _ = await peer.finder.resolve(asked.ref)
+        reference = parse_reference(asked.ref)
+        wanted = Wanted(
+            content_id=hit.content_id,
+            name=reference.value if reference.kind == "name" and reference.value in hit.names else hit.names[0],
+            size=hit.size,
+            directory=os.path.realpath(asked.directory),
+            file=asked.file,
+            prefix="downloaded_" if asked.prefix is None else asked.prefix,
+            exists=exists,
+            share=peer.share_downloads if asked.share is None else asked.share,
+            # Whoever asks by SHA-256 gets that SHA-256 or an error; the id alone proves every other download.
+            check_sha256=reference.kind == "sha256" or reference.value == hit.sha256.hex(),
+        )
+        try:
+            found = await peer.downloads.add(wanted)
+        except Fault as fault:
+            if fault.code == "exists" and exists == "skip":
+                return _skipped(wanted, hit, str(fault.details["path"]))
+            raise
+        return self._transfer(found)
+
+    def _transfer(self, found: Transfer | Download) -> Item:
+        row = found.row if isinstance(found, Transfer) else found
+        return transfer_item(found, self._peer.sha256_of(row.content_id))
+
+    async def wait(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Answers when a transfer is over."""
+        asked = read_params.read(read_params.Transfer, params)
+        found = self._peer.downloads.get(asked.transfer)
+        if isinstance(found, Transfer):
+            while not found.done.is_set():
+                await progress(progress_item(found))
+                try:
+                    await asyncio.wait_for(found.done.wait(), PROGRESS_SECONDS)
+                except TimeoutError:
+                    continue
+        return self._transfer(found)
+
+    async def transfers(self, params: dict[str, Any], progress: Progress) -> Item:
+        """All transfers, newest first."""
+        asked = read_params.read(read_params.Page, params)
+        limit = asked.limit or CONTROL_PAGE
+        found = self._peer.downloads.page(limit, asked.cursor)
+        items, rest = _cut([self._transfer(one) for one in found])
+        more = rest or len(found) == limit
+        return _page(items, items[-1]["transfer"] if more and items else None)
+
+    async def cancel(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Gives a transfer up."""
+        asked = read_params.read(read_params.Transfer, params)
+        return self._transfer(await self._peer.downloads.cancel(asked.transfer))
+
+
+def _page(items: list[Item], after: str | None) -> Item:
+    return {"items": items, "next": after, "partial": False, "warnings": []}
+
+
+def _cut(items: list[Item]) -> tuple[list[Item], bool]:
+    """As many of `items` as fit one reply, and whether any are left."""
+    room = PAGE_OCTETS
+    for index, item in enumerate(items):
+        room -= len(repr(item))
+        if room < 0 and index:
+            return items[:index], True
+    return items, False
+
+
+def _skipped(wanted: Wanted, hit: Hit, path: str) -> Item:
+    now = time.time()
+    row = Download(
+        transfer_id="", content_id=hit.content_id, name=wanted.name, size=hit.size, directory=wanted.directory,
+        target_name=os.path.basename(path), part_name="", exists_policy="skip", state="done", error_code=None,
+        error=None, created_at=now, finished_at=now, path=path, resumed_bytes=0, received_bytes=0,
+        check_sha256=False, share=False, from_user=False, part_stamp=None, committed=b"",
+    )
+    item = transfer_item(row, hit.sha256.hex())
+    return {**item, "transfer": None, "state": "skipped", "received_bytes": 0, "verified": False, "sources": 0}
+

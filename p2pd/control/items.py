@@ -1,0 +1,145 @@
+"""What the control API shows: rows and running objects as maps of plain values (docs/control-api.md). Pure."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from p2pd.peer.transfer import Transfer
+from p2pd.storage.state import Download, Share
+from protocol.errors import Fault
+from protocol.ids import content_text, device_text
+from protocol.tracker import Hit, Member
+
+Item = dict[str, Any]
+
+_SHARE_STATES = {"error": "missing"}
+_PHASES = {"running": "downloading"}
+
+
+def timestamp(seconds: float | None) -> str | None:
+    """Unix time as RFC 3339 UTC, whole seconds; None stays None."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def share_item(share: Share) -> Item:
+    """A share, as in `list`."""
+    return {
+        "id": content_text(share.content_id) if share.content_id else None,
+        "sha256": share.sha256.hex() if share.sha256 else None,
+        "name": share.name,
+        "path": share.path,
+        "size_bytes": share.size,
+        "state": _SHARE_STATES.get(share.state, share.state),
+        "shared_at": timestamp(share.added_at),
+    }
+
+
+def hit_item(hit: Hit, local: bool) -> Item:
+    """A content, as in `search`."""
+    return {
+        "id": content_text(hit.content_id),
+        "sha256": hit.sha256.hex(),
+        "name": hit.names[0],
+        "names": list(hit.names),
+        "size_bytes": hit.size,
+        "sources": max(0, hit.sources - 1) if local else hit.sources,
+        "shared_at": timestamp(hit.added_at),
+        "local": local,
+    }
+
+
+def own_hit_item(share: Share) -> Item:
+    """A share of this device, in the form of a search hit."""
+    assert share.content_id is not None
+    assert share.sha256 is not None
+    return {
+        "id": content_text(share.content_id),
+        "sha256": share.sha256.hex(),
+        "name": share.name,
+        "names": [share.name],
+        "size_bytes": share.size,
+        "sources": 0,
+        "shared_at": timestamp(share.added_at),
+        "local": True,
+    }
+
+
+def member_item(member: Member, own_id: bytes) -> Item:
+    """A device, as in `peers`."""
+    return {
+        "device_id": device_text(member.device_id),
+        "host": member.host,
+        "port": member.port,
+        "self": member.device_id == own_id,
+        "files": member.files,
+    }
+
+
+def fault_item(fault: Fault | None) -> Item | None:
+    """The `error` of a transfer or tracker."""
+    if fault is None:
+        return None
+    return {"code": fault.code, "message": fault.message, "hint": fault.hint}
+
+
+def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
+    """A transfer, running or over. `sha256`: of the manifest, if it is known."""
+    running = found if isinstance(found, Transfer) else None
+    row = found.row if isinstance(found, Transfer) else found
+    state = row.state if row.final else running.phase if running is not None else row.state
+    if not row.final and row.state in ("disk_full", "missing_storage"):
+        state = row.state
+    received = row.size if row.state == "done" else running.verified if running is not None else row.received_bytes
+    rate, eta = 0, None
+    ended = row.finished_at if row.finished_at is not None else time.time()
+    duration = max(0.0, ended - row.created_at)
+    fetched = max(0, received - row.resumed_bytes)
+    if row.final:
+        rate = int(fetched / duration) if duration > 0 else 0
+    elif running is not None:
+        rate = int(running.rate)
+        if rate > 0 and running.manifest is not None:
+            eta = round((row.size - received) / rate, 1)
+    error = None
+    if row.error_code is not None:
+        error = {"code": row.error_code, "message": row.error or "", "hint": _hint(running)}
+    sources = list(running.givers.values()) if running is not None else []
+    return {
+        "transfer": row.transfer_id,
+        "id": content_text(row.content_id),
+        "sha256": sha256,
+        "name": row.name,
+        "state": _PHASES.get(state, state),
+        "size_bytes": row.size,
+        "received_bytes": received,
+        "resumed_bytes": running.resumed if running is not None else row.resumed_bytes,
+        "rate_bytes_per_s": rate,
+        "eta_s": eta,
+        "sources": running.sources if running is not None and not row.final else len(sources),
+        "from": sources[:50],
+        "path": row.path if row.path is not None else os.path.join(row.directory, row.target_name),
+        "error": error,
+        "created_at": timestamp(row.created_at),
+        "finished_at": timestamp(row.finished_at),
+        "duration_s": round(duration, 3),
+        "verified": row.state == "done",
+    }
+
+
+def _hint(running: Transfer | None) -> str:
+    problem = running.problem if running is not None else None
+    return problem.hint if problem is not None else "p2pctl transfers shows its state"
+
+
+def progress_item(transfer: Transfer) -> Item:
+    """A progress event of `wait`."""
+    item = transfer_item(transfer, None)
+    keys = (
+        "transfer", "name", "state", "received_bytes", "size_bytes", "resumed_bytes", "rate_bytes_per_s", "eta_s", "sources",
+    )
+    return {key: item[key] for key in keys}

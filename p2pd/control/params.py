@@ -1,0 +1,97 @@
+"""Parameters of the control methods (docs/control-api.md), typed and ranged. What does not fit is Fault usage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol.errors import Fault
+from protocol.limits import CONTROL_PAGE, MAX_FILE, MAX_QUERY
+
+T = TypeVar("T")
+
+Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+Path = Annotated[str, Meta(pattern=r"^/", max_length=4096)]
+PageSize = Annotated[int, Meta(ge=1, le=CONTROL_PAGE)]
+Octets = Annotated[int, Meta(ge=0, le=MAX_FILE)]
+
+
+class Nothing(Struct, forbid_unknown_fields=True):
+    """ping, version, status, shutdown."""
+
+
+class Add(Struct, forbid_unknown_fields=True):
+    """add"""
+
+    path: Path
+    name: Annotated[str, Meta(max_length=255)] | None = None
+    wait: bool | None = True
+
+
+class Ref(Struct, forbid_unknown_fields=True):
+    """remove, info"""
+
+    ref: Text
+
+
+class Page(Struct, forbid_unknown_fields=True):
+    """list, all_files, transfers"""
+
+    cursor: str | None = None
+    limit: PageSize | None = None
+
+
+class Search(Struct, forbid_unknown_fields=True):
+    """search"""
+
+    text: Text
+    ext: Annotated[str, Meta(max_length=32)] | None = None
+    min_size_bytes: Octets | None = None
+    max_size_bytes: Octets | None = None
+    sort: str | None = None
+    cursor: str | None = None
+    limit: PageSize | None = None
+
+
+class Peers(Struct, forbid_unknown_fields=True):
+    """peers"""
+
+    ref: Text | None = None
+    cursor: str | None = None
+    limit: PageSize | None = None
+
+
+class Download(Struct, forbid_unknown_fields=True):
+    """download"""
+
+    ref: Text
+    directory: Path
+    file: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    prefix: Annotated[str, Meta(max_length=64)] | None = None
+    exists: str | None = None
+    share: bool | None = None
+
+
+class Transfer(Struct, forbid_unknown_fields=True):
+    """wait, cancel"""
+
+    transfer: Annotated[str, Meta(max_length=24)]
+
+
+def read(kind: type[T], params: dict[str, Any]) -> T:
+    """`params` as `kind`. Raises Fault usage that names the parameter."""
+    try:
+        return msgspec.convert(params, kind)
+    except msgspec.ValidationError as error:
+        raise Fault("usage", f"bad parameter: {error}") from error
+
+
+def check_query(text: str) -> str:
+    """A search text within the limit. Raises Fault usage."""
+    if not text.strip():
+        raise Fault("usage", "an empty search", "p2pctl all_files lists everything")
+    if len(text.encode("utf-8", "replace")) > MAX_QUERY:
+        raise Fault("usage", f"a search text has at most {MAX_QUERY} octets", "use fewer words")
+    return text

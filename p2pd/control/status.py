@@ -1,0 +1,126 @@
+"""The `status` of the daemon: figures gathered from the roles. On the event loop."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from p2pd.control.items import fault_item, timestamp
+from p2pd.peer.service import PeerService
+from p2pd.peer.trackers import TrackerClient
+from protocol.ids import device_text
+from protocol.version import VERSION
+
+RATE_WINDOW = 2.0
+
+
+class Status:
+    """What stays the same for one run, and where the rest is asked."""
+
+    def __init__(
+        self,
+        *,
+        network: str,
+        key_check: str,
+        device_id: bytes,
+        roles: list[str],
+        home: str,
+        peer: PeerService | None,
+        peer_listen: str,
+        tracker_listen: str,
+        tracker_stats: Callable[[], Awaitable[dict[str, int]]] | None,
+    ) -> None:
+        self._network = network
+        self._key_check = key_check
+        self._device_id = device_id
+        self._roles = roles
+        self._home = home
+        self._peer = peer
+        self._peer_listen = peer_listen
+        self._tracker_listen = tracker_listen
+        self._tracker_stats = tracker_stats
+        self._started = time.monotonic()
+        self._started_at = time.time()
+        self._upload = (time.monotonic(), 0, 0.0)
+
+    def uptime(self) -> float:
+        """Seconds since the start."""
+        return round(time.monotonic() - self._started, 3)
+
+    async def report(self) -> dict[str, Any]:
+        """The whole of it."""
+        peer = self._peer
+        report: dict[str, Any] = {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "uptime_s": self.uptime(),
+            "started_at": timestamp(self._started_at),
+            "network": self._network,
+            "key_check": self._key_check,
+            "device_id": device_text(self._device_id),
+            "roles": self._roles,
+            "home": self._home,
+            "peer": None,
+            "trackers": [],
+            "tracker": None,
+            "transfers": {"queued": 0, "active": 0, "paused": 0, "done": 0, "failed": 0},
+            "rates": {"upload_bytes_per_s": 0, "download_bytes_per_s": 0},
+        }
+        if peer is not None:
+            report.update(self._of_peer(peer))
+        if self._tracker_stats is not None:
+            stats = await self._tracker_stats()
+            report["tracker"] = {
+                "listen": self._tracker_listen,
+                "devices": stats["devices"],
+                "files": stats["files"],
+                "searches": stats["searches"],
+                "announces": stats["announces"],
+                "refusals": stats["refusals"],
+            }
+        return report
+
+    def _of_peer(self, peer: PeerService) -> dict[str, Any]:
+        shares = peer.store.list_shares()
+        active = peer.downloads.active
+        counts = peer.downloads.counts()
+        counts["queued"] = sum(not transfer.started for transfer in active)
+        counts["active"] = len(active) - counts["queued"]
+        return {
+            "peer": {
+                "listen": self._peer_listen,
+                "shares": len(shares),
+                "shared_bytes": sum(share.size for share in shares if share.state == "shared"),
+                "uploads": peer.uploads.active,
+                "uploaded_bytes": peer.uploads.uploaded,
+                "downloaded_bytes": peer.downloads.received,
+            },
+            "trackers": [self._of_tracker(peer, tracker) for tracker in peer.trackers],
+            "transfers": counts,
+            "rates": {
+                "upload_bytes_per_s": self._upload_rate(peer.uploads.uploaded),
+                "download_bytes_per_s": int(sum(transfer.rate for transfer in active)),
+            },
+        }
+
+    def _of_tracker(self, peer: PeerService, tracker: TrackerClient) -> dict[str, Any]:
+        return {
+            "address": str(tracker.endpoint),
+            "state": tracker.state,
+            "error": fault_item(tracker.error),
+            "peers": tracker.peers,
+            "files": tracker.files,
+            "revision": peer.store.revision,
+            "published_revision": tracker.published,
+        }
+
+    def _upload_rate(self, octets: int) -> int:
+        """Octets a second since the last report, smoothed over RATE_WINDOW when reports come quickly."""
+        then, before, rate = self._upload
+        now = time.monotonic()
+        if now - then >= RATE_WINDOW:
+            rate = (octets - before) / (now - then)
+            self._upload = (now, octets, rate)
+        return int(rate)

@@ -1,0 +1,351 @@
+"""One dialled connection: a DEALER with a handshake, a session, and requests that are matched with their answers.
+
+The rule: one attempt, never reconnected; whoever owns the link decides about another one and its back-off. Every request ends in exactly
+one call of its callback: with an answer, or with a `Lost`. All on the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from p2pd.net import options
+from p2pd.net.addresses import Endpoint, zmq_endpoint
+from p2pd.net.identity import Identity
+from p2pd.net.reactor import Reactor
+from protocol import limits
+from protocol.codec import encode, numbered
+from protocol.errors import AuthenticationError, ProtocolError, Refusal, RemoteProtocolError
+from protocol.handshake import Dialect, Established, HandshakeRefused, Initiator
+from protocol.ids import device_text
+from protocol.session import Closed, Opened, Pinged, Session, State
+
+log = logging.getLogger("p2pd.net.dealer")
+
+BATCH = 32
+CONNECT_SECONDS = 10.0
+_EVENTS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+class LinkState(Enum):
+    """Where a link stands."""
+
+    CONNECTING = "connecting"
+    HELLO = "waiting for OFFER"
+    PROVE = "waiting for ACCEPT"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+class Lost:
+    """Why a link or request ended without an answer. `code`: unreachable, lost, timeout, refused, auth, closed."""
+
+    __slots__ = ("code", "refusal", "retry_s", "text")
+
+    def __init__(self, code: str, text: str, refusal: int = 0, retry_s: int = 0) -> None:
+        self.code = code
+        self.text = text
+        self.refusal = refusal
+        self.retry_s = retry_s
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Answer = Callable[[Any, memoryview], None]
+"""Called with (reply, payload), or (Lost, empty view). The payload is valid during the call only."""
+
+_EMPTY = memoryview(b"")
+
+
+class _Waiting:
+    __slots__ = ("answer", "deadline")
+
+    def __init__(self, answer: Answer, deadline: float) -> None:
+        self.answer = answer
+        self.deadline = deadline
+
+
+class Link:
+    """See the module. `decode` reads the dialect's replies; `on_ready(link)`, `on_closed(link, lost)`, `on_push(message)`."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        identity: Identity,
+        dialect: Dialect,
+        endpoint: Endpoint,
+        decode: Callable[[memoryview], Any],
+        *,
+        expected_device: bytes | None = None,
+        on_ready: Callable[[Link], object],
+        on_closed: Callable[[Link, Lost], object],
+        on_push: Callable[[Any], object] | None = None,
+        plain: memoryview | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.state = LinkState.CONNECTING
+        self.device_id = expected_device or b""
+        self.pending: dict[int, _Waiting] = {}
+        self._reactor = reactor
+        self._decode = decode
+        self._on_ready = on_ready
+        self._on_closed = on_closed
+        self._on_push = on_push
+        self._request = 0
+        self._session: Session | None = None
+        self._busy = False
+        self._early: list[bytes] = []
+        self._plain = plain if plain is not None else memoryview(bytearray(limits.MAX_DIALER_FRAME + 64))
+        self._entropy = identity.entropy
+        self._initiator = Initiator(
+            identity.secret, identity.device, identity.info, dialect, identity.entropy, expected_device
+        )
+        self._socket: zmq.Socket[bytes] = reactor.context.socket(zmq.DEALER)
+        options.apply(self._socket, options.Kind.DIALER)
+        self._monitor = self._socket.get_monitor_socket(_EVENTS)
+        reactor.add_socket(self._monitor, self._monitored)
+        reactor.add_socket(self._socket, self._readable)
+        self._deadline = reactor.later(CONNECT_SECONDS, self._timed_out)
+        self._ticker = reactor.later(1.0, self._tick)
+        try:
+            self._socket.connect(zmq_endpoint(*endpoint))
+        except zmq.ZMQError as error:
+            reactor.call(self._end, Lost("unreachable", f"cannot dial {endpoint}: {error}"))
+
+    @property
+    def ready(self) -> bool:
+        """True while requests can be sent."""
+        return self.state is LinkState.READY
+
+    @property
+    def own_address(self) -> str:
+        """The address of the far end in text."""
+        return str(self.endpoint)
+
+    # -- using --------------------------------------------------------------------------------------------
+
+    def ask(self, message: Any, answer: Answer, timeout: float) -> int:
+        """Sends a request (its `req` is set here); `answer` is called once, later. Answers the request number."""
+        self._request = (self._request + 1) % 2**32
+        if not self.ready:
+            self._reactor.call(answer, Lost("closed", "not connected"), _EMPTY)
+            return self._request
+        self.pending[self._request] = _Waiting(answer, self._reactor.clock() + timeout)
+        self._seal_and_send(encode(numbered(message, self._request)))
+        return self._request
+
+    def close(self) -> None:
+        """Says CLOSE and ends; open requests are answered with Lost."""
+        session = self._session
+        if session is not None and self.ready and session.state is State.OPEN:
+            self._send(session.seal_close(0, self._reactor.clock()))
+        self._end(Lost("closed", "closed here"), linger=100)
+
+    # -- the far end --------------------------------------------------------------------------------------
+
+    def _monitored(self) -> None:
+        while self.state is not LinkState.CLOSED:
+            try:
+                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            kind = event["event"]
+            if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._connected()
+            elif self.state is LinkState.CONNECTING:
+                self._end(Lost("unreachable", f"nobody answers at {self.endpoint}"))
+            else:
+                # what the far end sent before it went is still in the socket's queue
+                self._readable()
+                self._end(Lost("lost", f"the connection to {self.endpoint} was lost"))
+
+    def _connected(self) -> None:
+        if self.state is LinkState.CONNECTING and not self._busy:
+            self._busy = True
+            self._deadline.cancel()
+            self._deadline = self._reactor.later(limits.HANDSHAKE_SECONDS, self._timed_out)
+            self._reactor.offload(self._initiator.hello, self._said_hello)
+
+    def _said_hello(self, hello: bytes | None, error: BaseException | None) -> None:
+        self._busy = False
+        if self.state is LinkState.CLOSED:
+            return
+        if hello is None:
+            self._end(Lost("lost", f"handshake failed: {error}"))
+            return
+        self.state = LinkState.HELLO
+        self._send(hello)
+
+    def _readable(self) -> None:
+        for _ in range(BATCH):
+            if self.state is LinkState.CLOSED:
+                return
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            if len(frames) != 1:
+                self._end(Lost("lost", "not one part"))
+                return
+            try:
+                self._received(frames[0])
+            except ProtocolError as error:
+                self._end(Lost("lost", f"protocol error: {error}"))
+
+    def _received(self, frame: zmq.Frame) -> None:
+        if self.state is LinkState.READY:
+            self._record(frame.buffer)
+        elif self._busy:
+            self._early.append(frame.bytes)  # a record right behind ACCEPT, while ACCEPT is still being checked
+            if len(self._early) > 4:
+                raise RemoteProtocolError("too much before the handshake is through")
+        elif self.state is LinkState.HELLO:
+            self._step(partial(self._initiator.receive_offer, frame.bytes), self._proved)
+        elif self.state is LinkState.PROVE:
+            self._step(partial(self._initiator.receive_accept, frame.bytes), self._accepted)
+
+    def _step(self, work: Callable[[], Any], then: Callable[[Any, BaseException | None], object]) -> None:
+        self._busy = True
+        self._reactor.offload(work, then)
+
+    def _proved(self, prove: bytes | None, error: BaseException | None) -> None:
+        self._busy = False
+        if self.state is LinkState.CLOSED:
+            return
+        if prove is None:
+            self._end(_lost_in_handshake(error, self.endpoint))
+            return
+        self.state = LinkState.PROVE
+        self._send(prove)
+
+    def _accepted(self, established: Established | None, error: BaseException | None) -> None:
+        self._busy = False
+        if self.state is LinkState.CLOSED:
+            return
+        if established is None:
+            self._end(_lost_in_handshake(error, self.endpoint))
+            return
+        self._deadline.cancel()
+        self.device_id = established.device_id
+        self._session = Session(established, self._reactor.clock(), time.time(), self._entropy)
+        self.state = LinkState.READY
+        log.info("= %s/%s connected", self.endpoint, device_text(self.device_id)[:8])
+        self._on_ready(self)
+        early, self._early = self._early, []
+        for record in early:
+            if self.ready:
+                try:
+                    self._record(memoryview(record))
+                except ProtocolError as broken:
+                    self._end(Lost("lost", f"protocol error: {broken}"))
+
+    def _record(self, data: memoryview) -> None:
+        assert self._session is not None
+        now = self._reactor.clock()
+        event = self._session.open_into(data, self._plain, now)
+        if isinstance(event, Opened):
+            reply = self._decode(event.header)
+            number = getattr(reply, "req", None)
+            if number is None:
+                if self._on_push is not None:
+                    self._on_push(reply)
+                return
+            waiting = self.pending.pop(number, None)
+            if waiting is None:
+                raise RemoteProtocolError("an answer nobody asked for")
+            waiting.answer(reply, event.payload)
+        elif isinstance(event, Pinged):
+            self._send(self._session.seal_pong(event.number, now))
+        elif isinstance(event, Closed):
+            self._end(Lost("lost", f"{self.endpoint} closed the session"))
+
+    # -- sending ------------------------------------------------------------------------------------------
+
+    def _seal_and_send(self, header: bytes) -> None:
+        assert self._session is not None
+        now = self._reactor.clock()
+        if self._session.rekey_due(now):
+            self._send(self._session.seal_rekey(now))
+        self._send(self._session.seal(header, now=now))
+
+    def _send(self, frame: bytes) -> None:
+        try:
+            self._socket.send(frame, zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            # The queue holds twice what may be outstanding: a full one means that the far end is stuck.
+            self._reactor.call(self._end, Lost("lost", f"cannot send to {self.endpoint}: {error}"))
+
+    # -- time and end -------------------------------------------------------------------------------------
+
+    def _timed_out(self) -> None:
+        code = "unreachable" if self.state is LinkState.CONNECTING else "timeout"
+        self._end(Lost(code, f"{self.endpoint} did not answer in time"))
+
+    def _tick(self) -> None:
+        if self.state is LinkState.CLOSED:
+            return
+        now = self._reactor.clock()
+        late = [number for number, waiting in self.pending.items() if waiting.deadline < now]
+        for number in late:
+            waiting = self.pending.get(number)
+            if waiting is not None:
+                # The answer may still come: keep the number, drop the payload.
+                waiting.deadline = float("inf")
+                answer, waiting.answer = waiting.answer, _ignore
+                answer(Lost("timeout", f"{self.endpoint} did not answer in time"), _EMPTY)
+        if self.ready and self._session is not None:
+            if self._session.dead(now):
+                self._end(Lost("lost", f"{self.endpoint} is silent"))
+            elif self._session.ping_due(now):
+                self._send(self._session.seal_ping(now))
+        self._ticker = self._reactor.later(1.0, self._tick)
+
+    def _end(self, lost: Lost, linger: int = 0) -> None:
+        if self.state is LinkState.CLOSED:
+            return
+        self.state = LinkState.CLOSED
+        self._deadline.cancel()
+        self._ticker.cancel()
+        self._reactor.remove_socket(self._monitor)
+        self._reactor.remove_socket(self._socket)
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=linger)
+        self._session = None
+        if lost.code != "closed":
+            log.info("= %s: %s", self.endpoint, lost.text)
+        pending, self.pending = self.pending, {}
+        for waiting in pending.values():
+            waiting.answer(lost, _EMPTY)
+        self._on_closed(self, lost)
+
+
+def _ignore(reply: Any, payload: memoryview) -> None:
+    """The answer of a request that was given up."""
+
+
+def _lost_in_handshake(error: BaseException | None, endpoint: Endpoint) -> Lost:
+    if isinstance(error, HandshakeRefused):
+        if error.code == Refusal.BAD_PROOF:
+            return Lost("auth", f"{endpoint} uses another password", error.code, error.retry)
+        if error.code == Refusal.UNKNOWN_NETWORK:
+            return Lost("auth", f"{endpoint} belongs to another network", error.code, error.retry)
+        return Lost("refused", f"{endpoint}: {error}", error.code, error.retry)
+    if isinstance(error, AuthenticationError):
+        return Lost("auth", f"{endpoint} uses another password", Refusal.BAD_PROOF)
+    return Lost("lost", f"handshake with {endpoint} failed: {error}")

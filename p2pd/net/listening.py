@@ -1,0 +1,85 @@
+"""A listener's watch on its connections (warden.py), run by the reactor that owns it, and what to say when it cannot be bound."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from p2pd.net.addresses import format_endpoint
+from p2pd.net.admission import Admission
+from p2pd.net.reactor import Reactor
+from p2pd.net.warden import EVENTS, Warden
+from protocol.errors import Fault
+
+
+class ListenerGuard:
+    """Feeds a Warden with what the socket's monitor and its frames tell. `on_gone(descriptor)`: a connection ended."""
+
+    def __init__(
+        self, reactor: Reactor, socket: zmq.Socket[bytes], admission: Admission, on_gone: Callable[[int], object]
+    ) -> None:
+        self._reactor = reactor
+        self._socket = socket
+        self._warden = Warden(admission)
+        self._on_gone = on_gone
+        self._monitor = socket.get_monitor_socket(int(EVENTS))
+        self._closed = False
+        reactor.add_socket(self._monitor, self.drain)
+        self._timer = reactor.later(self._warden.pause, self._scan)
+
+    def drain(self) -> None:
+        """Takes in what happened so far. Called before frames are read, so that a descriptor number is known for what it is now."""
+        while not self._closed:
+            try:
+                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            if event["event"] == zmq.Event.DISCONNECTED:
+                self._on_gone(int(event["value"]))
+            self._warden.on_event(event, self._reactor.clock())
+
+    def delivered(self, frame: zmq.Frame) -> int:
+        """A frame was given to us; its connection's descriptor, -1 when it cannot be told."""
+        try:
+            descriptor = int(frame.get(zmq.SRCFD))
+        except zmq.ZMQError:
+            return -1
+        self._warden.delivered(descriptor, len(frame.buffer))
+        return descriptor
+
+    def authenticated(self, descriptor: int) -> None:
+        """The handshake on this connection is through."""
+        self._warden.authenticated(descriptor)
+
+    def close(self) -> None:
+        """Ends the watch; call it before the socket is closed."""
+        self._closed = True
+        self._timer.cancel()
+        self._reactor.remove_socket(self._monitor)
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._warden.close()
+
+    def _scan(self) -> None:
+        self.drain()
+        self._warden.scan(self._reactor.clock())
+        self._timer = self._reactor.later(self._warden.pause, self._scan)
+
+
+def bind_fault(error: zmq.ZMQError, host: str, port: int, role: str) -> Fault:
+    """What to tell a person when a listener cannot be bound."""
+    where = format_endpoint(host or "*", port)
+    if error.errno in (zmq.EADDRINUSE, errno.EADDRINUSE):
+        return Fault(
+            "network",
+            f"port {port} is in use already ({where})",
+            f"another p2pd {role} may be running here: choose another port with --listen, or 0 for any free one",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Fault("network", f"no right to listen on {where}", "choose a port of 1024 or above with --listen")
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return Fault("network", f"cannot listen on {where}: {reason}", "choose an address of this machine with --listen")

@@ -1,0 +1,393 @@
+"""A listening ROUTER with sealed sessions behind it: handshakes, records, keep-alive and back-pressure.
+
+The rule: a connection is nothing until its handshake is through; before that it costs a bounded number of objects and gets
+no more than OFFER, ACCEPT or REFUSE. What comes after is a session bound to (routing id, sid); any error in it ends
+it without a word. Sends never block: a full queue is remembered per connection and retried (ROUTER_MANDATORY, EAGAIN), a
+vanished peer is closed (EHOSTUNREACH). The dialect is the handler's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from functools import partial
+from typing import Protocol
+
+import zmq
+
+from p2pd.net import options
+from p2pd.net.addresses import canonical, zmq_endpoint
+from p2pd.net.admission import Admission
+from p2pd.net.identity import Identity
+from p2pd.net.listening import ListenerGuard, bind_fault
+from p2pd.net.reactor import Reactor
+from protocol import limits
+from protocol.codec import encode
+from protocol.errors import AuthenticationError, ProtocolError, Refusal
+from protocol.frames import HELLO, PROVE, RECORD, make_refuse
+from protocol.handshake import Dialect, Established, HandshakeRefused, Responder
+from protocol.ids import device_text
+from protocol.session import Closed, Opened, Pinged, Session, State
+
+log = logging.getLogger("p2pd.net.router")
+
+BATCH = 64  # messages taken per wake-up, so that timers and other work get their turn
+RETRY_SECONDS = 0.002  # how soon a full queue is tried again
+BACKLOG = 128  # sealed records waiting for one connection; more means it does not read
+STALL_SECONDS = 30.0  # a connection that takes nothing for so long is closed
+
+
+class Handler(Protocol):
+    """What a dialect does with authenticated connections. Called on the reactor's thread."""
+
+    def opened(self, conn: Conn) -> None:
+        """The handshake is through."""
+
+    def message(self, conn: Conn, header: memoryview, payload: memoryview) -> None:
+        """A record came. Both views are valid during the call only. ProtocolError ends the connection."""
+
+    def writable(self, conn: Conn) -> None:
+        """A connection whose queue was full takes records again."""
+
+    def closed(self, conn: Conn) -> None:
+        """The connection is gone."""
+
+
+class Conn:
+    """One connection. `host` is the observed address; `device_id` is set once authenticated."""
+
+    def __init__(self, router: SealedRouter, rid: bytes, host: str, descriptor: int, now: float) -> None:
+        self.router = router
+        self.rid = rid
+        self.host = host
+        self.descriptor = descriptor
+        self.since = now
+        self.device_id = b""
+        self.responder: Responder | None = None
+        self.busy = False  # a handshake step is being computed
+        self.session: Session | None = None
+        self.backlog: deque[bytes] = deque()
+        self.stalled_since = 0.0
+        self.closed = False
+
+    @property
+    def blocked(self) -> bool:
+        """True while records wait for room in the queue."""
+        return bool(self.backlog)
+
+    def send(self, message: object, payload: bytes | bytearray | memoryview = b"") -> None:
+        """Seals and sends a message of the dialect. Never blocks; a record that does not fit waits in the backlog."""
+        self.router.send(self, encode(message), payload)
+
+    def close(self, reason: str) -> None:
+        """Ends the session with an authenticated CLOSE."""
+        self.router.close(self, reason)
+
+    def __str__(self) -> str:
+        return f"{self.host}/{device_text(self.device_id)[:8] if self.device_id else '-'}"
+
+
+class SealedRouter:
+    """See the module. `domain` names the listener to the ZAP handler."""
+
+    def __init__(
+        self, reactor: Reactor, identity: Identity, dialect: Dialect, admission: Admission, domain: str,
+        handler: Handler,
+    ) -> None:
+        self.reactor = reactor
+        self.handler = handler
+        self.port = 0
+        self.conns: dict[bytes, Conn] = {}
+        self._by_descriptor: dict[int, Conn] = {}
+        self._identity = identity
+        self._dialect = dialect
+        self._admission = admission
+        self._domain = domain
+        self._socket: zmq.Socket[bytes] | None = None
+        self._guard: ListenerGuard | None = None
+        self._plain = memoryview(bytearray(limits.MAX_LISTENER_FRAME + 64))
+        self._sealed = memoryview(bytearray(limits.MAX_DIALER_FRAME))
+        self._unix_time = time.time
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    def bind(self, host: str, port: int) -> int:
+        """Binds before the reactor starts; answers the port. Raises Fault("network") with what to do when it is taken."""
+        socket = self.reactor.context.socket(zmq.ROUTER)
+        options.apply(socket, options.Kind.LISTENER, self._domain)
+        try:
+            socket.bind(zmq_endpoint(host or "*", port) if port else zmq_endpoint(host or "*", 0))
+        except zmq.ZMQError as error:
+            socket.close()
+            raise bind_fault(error, host, port, self._domain) from error
+        endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.port = int(endpoint.rpartition(":")[2])
+        self._socket = socket
+        self._guard = ListenerGuard(self.reactor, socket, self._admission, self._gone)
+        self.reactor.add_socket(socket, self._readable)
+        self.reactor.later(1.0, self._tick)
+        return self.port
+
+    def shut(self) -> None:
+        """Says CLOSE to everybody and closes the socket. On the reactor's thread."""
+        for conn in list(self.conns.values()):
+            self.close(conn, "shutting down")
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+        if self._socket is not None:
+            self.reactor.remove_socket(self._socket)
+            self._socket.close(linger=200)
+            self._socket = None
+
+    # -- receiving ----------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        if self._guard is not None:
+            self._guard.drain()
+        for _ in range(BATCH):
+            if self._socket is None:
+                return
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            if len(frames) != 2:
+                self._misbehaved(bytes(frames[0].buffer), "not one part")
+                continue
+            rid, frame = frames[0].bytes, frames[1]
+            descriptor = self._guard.delivered(frame) if self._guard is not None else -1
+            self._received(rid, frame, descriptor)
+
+    def _received(self, rid: bytes, frame: zmq.Frame, descriptor: int) -> None:
+        data = frame.buffer
+        now = self.reactor.clock()
+        conn = self.conns.get(rid)
+        kind = data[0] if len(data) else 0
+        if conn is not None and conn.session is not None:
+            if kind == RECORD:
+                self._record(conn, data, now)
+            else:
+                self._misbehaved(rid, "handshake inside a session")
+        elif kind == HELLO and conn is None:
+            self._hello(rid, frame, descriptor, now)
+        elif kind == PROVE and conn is not None and not conn.busy and conn.responder is not None:
+            self._prove(conn, bytes(data))
+        elif kind == RECORD and conn is None:
+            self._raw_send(rid, make_refuse(Refusal.NO_SESSION))
+        else:
+            self._misbehaved(rid, "unexpected frame")
+
+    def _record(self, conn: Conn, data: memoryview, now: float) -> None:
+        assert conn.session is not None
+        try:
+            event = conn.session.open_into(data, self._plain, now)
+            if isinstance(event, Opened):
+                self.handler.message(conn, event.header, event.payload)
+            elif isinstance(event, Pinged):
+                self._transmit(conn, conn.session.seal_pong(event.number, now))
+            elif isinstance(event, Closed):
+                self._drop(conn, "closed by the peer")
+        except ProtocolError as error:
+            self._drop(conn, f"protocol error: {error}")
+
+    # -- handshake ----------------------------------------------------------------------------------------
+
+    def _hello(self, rid: bytes, frame: zmq.Frame, descriptor: int, now: float) -> None:
+        host = _observed_host(frame)
+        verdict = self._admission.allow_hello(host, now)
+        if not verdict:
+            log.info("! %s: refused: %s", host, verdict.reason)
+            self._raw_send(rid, make_refuse(verdict.code, int(verdict.retry_seconds) + 1))
+            return
+        conn = Conn(self, rid, host, descriptor, now)
+        self.conns[rid] = conn
+        if descriptor >= 0:
+            self._by_descriptor[descriptor] = conn
+        identity = self._identity
+        responder = Responder(identity.secret, identity.device, identity.info, self._dialect, identity.entropy)
+        data = frame.bytes
+        conn.busy = True
+        conn.responder = responder
+        self.reactor.offload(partial(responder.receive_hello, data), partial(self._offer, conn))
+
+    def _offer(self, conn: Conn, offer: bytes | None, error: BaseException | None) -> None:
+        conn.busy = False
+        if conn.closed:
+            return
+        if error is not None:
+            code = error.code if isinstance(error, HandshakeRefused) else Refusal.BAD_REQUEST
+            self._refuse(conn, code, f"HELLO refused: {error}")
+            self._admission.abandoned(conn.host)
+            return
+        assert offer is not None
+        if not self._raw_send(conn.rid, offer):
+            self._admission.abandoned(conn.host)
+            self._forget(conn)
+
+    def _prove(self, conn: Conn, data: bytes) -> None:
+        assert conn.responder is not None
+        conn.busy = True
+        self.reactor.offload(partial(conn.responder.receive_prove, data), partial(self._accept, conn))
+
+    def _accept(self, conn: Conn, result: tuple[bytes, Established] | None, error: BaseException | None) -> None:
+        conn.busy = False
+        now = self.reactor.clock()
+        if conn.closed:
+            return
+        if error is not None:
+            if isinstance(error, AuthenticationError):
+                banned = self._admission.failed(conn.host, now)
+                self._refuse(conn, Refusal.BAD_PROOF, "wrong password", int(banned))
+            else:
+                self._admission.abandoned(conn.host)
+                code = error.code if isinstance(error, HandshakeRefused) else Refusal.BAD_REQUEST
+                self._refuse(conn, code, f"PROVE refused: {error}")
+            return
+        assert result is not None
+        accept, established = result
+        self._admission.proved(conn.host, now)
+        conn.responder = None
+        conn.device_id = established.device_id
+        conn.session = Session(established, now, self._unix_time(), self._identity.entropy)
+        if not self._raw_send(conn.rid, accept):
+            self._drop(conn, "gone during the handshake")
+            return
+        if self._guard is not None:
+            self._guard.authenticated(conn.descriptor)
+        log.info("= %s connected", conn)
+        self.handler.opened(conn)
+
+    def _refuse(self, conn: Conn, code: int, reason: str, retry: int = 0) -> None:
+        log.info("! %s: %s", conn, reason)
+        self._raw_send(conn.rid, make_refuse(code, retry))
+        self._forget(conn)
+
+    # -- sending ------------------------------------------------------------------------------------------
+
+    def send(self, conn: Conn, header: bytes, payload: bytes | bytearray | memoryview) -> None:
+        """See Conn.send."""
+        session = conn.session
+        if conn.closed or session is None:
+            return
+        now = self.reactor.clock()
+        if session.rekey_due(now):
+            self._transmit(conn, session.seal_rekey(now))
+        size = session.seal_into(self._sealed, header, payload, now)
+        self._transmit(conn, self._sealed[:size])
+
+    def _transmit(self, conn: Conn, record: bytes | memoryview) -> None:
+        if conn.backlog:
+            self._keep(conn, record)
+        elif not self._try_send(conn, record):
+            self._keep(conn, record)
+            conn.stalled_since = self.reactor.clock()
+            self.reactor.later(RETRY_SECONDS, self._retry, conn)
+
+    def _keep(self, conn: Conn, record: bytes | memoryview) -> None:
+        if conn.closed:
+            return
+        if len(conn.backlog) >= BACKLOG:
+            self._drop(conn, "does not read")
+            return
+        conn.backlog.append(bytes(record))
+
+    def _try_send(self, conn: Conn, record: bytes | memoryview) -> bool:
+        """False when the queue is full. A vanished peer is dropped (and counts as sent)."""
+        if self._socket is None:
+            return True
+        try:
+            self._socket.send(conn.rid, zmq.SNDMORE | zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            self._drop(conn, "gone" if error.errno == zmq.EHOSTUNREACH else f"send failed: {error}")
+            return True
+        self._socket.send(record, zmq.NOBLOCK)
+        return True
+
+    def _retry(self, conn: Conn) -> None:
+        while conn.backlog and not conn.closed:
+            if not self._try_send(conn, conn.backlog[0]):
+                now = self.reactor.clock()
+                if now - conn.stalled_since > STALL_SECONDS:
+                    self._drop(conn, "does not read")
+                    return
+                self.reactor.later(RETRY_SECONDS, self._retry, conn)
+                return
+            if conn.backlog:
+                conn.backlog.popleft()
+                conn.stalled_since = self.reactor.clock()
+        if not conn.closed:
+            self.handler.writable(conn)
+
+    def _raw_send(self, rid: bytes, frame: bytes) -> bool:
+        if self._socket is None:
+            return False
+        try:
+            self._socket.send(rid, zmq.SNDMORE | zmq.NOBLOCK)
+            self._socket.send(frame, zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return False
+        return True
+
+    # -- ending -------------------------------------------------------------------------------------------
+
+    def close(self, conn: Conn, reason: str) -> None:
+        """See Conn.close."""
+        session = conn.session
+        if session is not None and session.state is State.OPEN and not conn.backlog:
+            self._try_send(conn, session.seal_close(0, self.reactor.clock()))
+        self._drop(conn, reason)
+
+    def _gone(self, descriptor: int) -> None:
+        conn = self._by_descriptor.get(descriptor)
+        if conn is not None:
+            self._drop(conn, "the connection ended")
+
+    def _misbehaved(self, rid: bytes, what: str) -> None:
+        conn = self.conns.get(rid)
+        if conn is not None:
+            self._drop(conn, what)
+
+    def _drop(self, conn: Conn, reason: str) -> None:
+        if conn.closed:
+            return
+        had_session = conn.session is not None
+        half_open = conn.responder is not None
+        self._forget(conn)
+        log.info("= %s disconnected: %s", conn, reason)
+        if half_open:
+            self._admission.abandoned(conn.host)
+        if had_session:
+            self.handler.closed(conn)
+
+    def _forget(self, conn: Conn) -> None:
+        conn.closed = True
+        conn.session = None
+        conn.responder = None
+        conn.backlog.clear()
+        self.conns.pop(conn.rid, None)
+        if self._by_descriptor.get(conn.descriptor) is conn:
+            del self._by_descriptor[conn.descriptor]
+
+    def _tick(self) -> None:
+        now = self.reactor.clock()
+        for conn in list(self.conns.values()):
+            if conn.session is None:
+                if now - conn.since > limits.HANDSHAKE_SECONDS:
+                    self._drop(conn, "handshake timed out")
+            elif conn.session.dead(now):
+                self._drop(conn, "silent")
+            elif conn.session.ping_due(now) and not conn.backlog:
+                self._transmit(conn, conn.session.seal_ping(now))
+        self.reactor.later(1.0, self._tick)
+
+
+def _observed_host(frame: zmq.Frame) -> str:
+    try:
+        return canonical(str(frame.get("Peer-Address")))
+    except zmq.ZMQError:
+        return "0.0.0.0"
+

@@ -1,0 +1,104 @@
+"""Fetches a manifest by content id from whichever source gives it. On the `downloads` reactor.
+
+The manifest proves itself: it counts only when its BLAKE3 is the content id that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from p2pd.net.dealer import Lost
+from p2pd.peer.links import Peer
+from protocol.errors import RemoteProtocolError
+from protocol.limits import MANIFEST_PART
+from protocol.manifest import Manifest
+from protocol.peer import GetManifest, ManifestPart
+
+
+class ManifestFetch:
+    """One wanted manifest; a User of links. `done(manifest)` is called once; `abandoned(peer, lost)` for each device given up."""
+
+    def __init__(
+        self, content_id: bytes, done: Callable[[Manifest], object], abandoned: Callable[[Peer, Lost], object]
+    ) -> None:
+        self.content_id = content_id
+        self.finished = False
+        self._done = done
+        self._abandoned = abandoned
+        self._peers: list[Peer] = []
+        self._source: Peer | None = None
+        self._data = bytearray()
+
+    def stop(self) -> None:
+        """Wants nothing more."""
+        self.finished = True
+        for peer in list(self._peers):
+            peer.detach(self)
+        self._peers.clear()
+
+    def peer_ready(self, peer: Peer) -> None:
+        """See User."""
+        if peer not in self._peers:
+            self._peers.append(peer)
+        if self._source is None and not self.finished:
+            self._source = peer
+            self._data = bytearray()
+            self._next()
+
+    def peer_lost(self, peer: Peer, lost: Lost) -> None:
+        """See User."""
+        self._leave(peer)
+
+    def peer_abandoned(self, peer: Peer, lost: Lost) -> None:
+        """See User."""
+        self._leave(peer)
+        if not self.finished:
+            self._abandoned(peer, lost)
+
+    def peer_push(self, peer: Peer, message: Any) -> None:
+        """See User."""
+
+    def _leave(self, peer: Peer) -> None:
+        if peer in self._peers:
+            self._peers.remove(peer)
+        if self._source is peer:
+            self._source = None
+            if self._peers and not self.finished:
+                self.peer_ready(self._peers[0])
+
+    def _next(self) -> None:
+        assert self._source is not None
+        source = self._source
+        source.ask(
+            GetManifest(0, self.content_id, len(self._data)),
+            lambda reply, payload: self._part(source, reply, payload),
+        )
+
+    def _part(self, source: Peer, reply: Any, payload: memoryview) -> None:
+        if self.finished or source is not self._source:
+            return
+        if not isinstance(reply, ManifestPart):
+            self._refused(source)
+            return
+        if not 0 < len(payload) <= MANIFEST_PART or len(self._data) + len(payload) > reply.total:
+            self._refused(source)
+            return
+        self._data += payload
+        if len(self._data) < reply.total:
+            self._next()
+            return
+        try:
+            manifest = Manifest.decode(bytes(self._data), self.content_id)
+        except RemoteProtocolError:
+            self._refused(source)
+            return
+        self.stop()
+        self._done(manifest)
+
+    def _refused(self, source: Peer) -> None:
+        """This source does not give it: leave it, tell whoever finds sources."""
+        self._leave(source)
+        source.detach(self)
+        if not self.finished:
+            self._abandoned(source, Lost("refused", f"{source.endpoint} has no usable manifest"))

@@ -1,0 +1,175 @@
+"""Links to other peers that we download from: one for each device, shared by all downloads, redialled with back-off.
+
+The rule: a device is dialled only while a download wants it, at the address last heard of, and fewer and fewer times while it does
+not answer. After ATTEMPTS failures in a row it is given up, until somebody names it again. All on the `downloads` reactor.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from p2pd.net.addresses import Endpoint
+from p2pd.net.dealer import Answer, Link, Lost
+from p2pd.net.identity import Identity
+from p2pd.net.reactor import Reactor, Timer
+from protocol import limits
+from protocol.handshake import Dialect
+from protocol.ids import device_text
+from protocol.peer import decode_reply
+
+log = logging.getLogger("p2pd.peer.links")
+
+ATTEMPTS = 6
+BACKOFF_FIRST = 0.5
+BACKOFF_MAX = 15.0
+IDLE_SECONDS = 20.0
+
+
+class User(Protocol):
+    """Who wants a device: a download. Called on the reactor's thread."""
+
+    def peer_ready(self, peer: Peer) -> None:
+        """Requests can be sent."""
+
+    def peer_lost(self, peer: Peer, lost: Lost) -> None:
+        """The link ended; it is dialled again."""
+
+    def peer_abandoned(self, peer: Peer, lost: Lost) -> None:
+        """The device does not answer and is dialled no more for this user."""
+
+    def peer_push(self, peer: Peer, message: Any) -> None:
+        """A message without a request (Have)."""
+
+
+class Peer:
+    """One device. `name` identifies it to the engine."""
+
+    def __init__(self, links: Links, device_id: bytes, endpoint: Endpoint) -> None:
+        self.device_id = device_id
+        self.name = device_text(device_id)
+        self.endpoint = endpoint
+        self.users: list[User] = []
+        self.link: Link | None = None
+        self.failures = 0
+        self.timer: Timer | None = None
+        self._links = links
+
+    @property
+    def ready(self) -> bool:
+        """True while requests can be sent."""
+        return self.link is not None and self.link.ready
+
+    def ask(self, message: Any, answer: Answer, timeout: float = limits.REQUEST_SECONDS) -> None:
+        """See Link.ask; without a link the answer is Lost."""
+        if self.link is None:
+            self._links.reactor.call(answer, Lost("closed", "not connected"), memoryview(b""))
+        else:
+            self.link.ask(message, answer, timeout)
+
+    def detach(self, user: User) -> None:
+        """`user` wants this device no more."""
+        self._links.detach(self, user)
+
+    def drop(self, reason: str) -> None:
+        """The device broke the dialect's rules: its link ends; it counts as a failure."""
+        log.info("! %s: %s", self.endpoint, reason)
+        if self.link is not None:
+            self.link.close()
+
+
+class Links:
+    """All devices that are dialled or wanted."""
+
+    def __init__(self, reactor: Reactor, identity: Identity) -> None:
+        self.reactor = reactor
+        self.peers: dict[bytes, Peer] = {}
+        self._identity = identity
+        # One plaintext buffer for all links of the thread: an answer is dealt with before the next is opened.
+        self._plain = memoryview(bytearray(limits.MAX_DIALER_FRAME + 64))
+
+    def attach(self, device_id: bytes, endpoint: Endpoint, user: User) -> None:
+        """`user` wants this device, last heard of at `endpoint`. Attaching twice is harmless."""
+        if device_id == self._identity.device.device_id:
+            return
+        peer = self.peers.get(device_id)
+        if peer is None:
+            peer = self.peers[device_id] = Peer(self, device_id, endpoint)
+        elif peer.endpoint != endpoint:
+            peer.endpoint = endpoint
+            peer.failures = 0
+        if user in peer.users:
+            return
+        peer.users.append(user)
+        if peer.ready:
+            user.peer_ready(peer)
+        elif peer.link is None and peer.timer is None:
+            self._dial(peer)
+
+    def detach(self, peer: Peer, user: User) -> None:
+        """See Peer.detach."""
+        if user in peer.users:
+            peer.users.remove(user)
+        if not peer.users:
+            self.reactor.later(IDLE_SECONDS, self._close_idle, peer)
+
+    def close(self) -> None:
+        """Closes every link."""
+        for peer in list(self.peers.values()):
+            peer.users.clear()
+            self._forget(peer)
+
+    def _close_idle(self, peer: Peer) -> None:
+        if not peer.users:
+            self._forget(peer)
+
+    def _forget(self, peer: Peer) -> None:
+        if self.peers.get(peer.device_id) is peer:
+            del self.peers[peer.device_id]
+        if peer.timer is not None:
+            peer.timer.cancel()
+            peer.timer = None
+        if peer.link is not None:
+            peer.link.close()
+
+    def _dial(self, peer: Peer) -> None:
+        peer.timer = None
+        if not peer.users or peer.link is not None:
+            return
+        peer.link = Link(
+            self.reactor,
+            self._identity,
+            Dialect.PEER,
+            peer.endpoint,
+            decode_reply,
+            expected_device=peer.device_id,
+            on_ready=lambda link: self._ready(peer),
+            on_closed=lambda link, lost: self._closed(peer, lost),
+            on_push=lambda message: self._push(peer, message),
+            plain=self._plain,
+        )
+
+    def _ready(self, peer: Peer) -> None:
+        peer.failures = 0
+        for user in list(peer.users):
+            user.peer_ready(peer)
+
+    def _push(self, peer: Peer, message: Any) -> None:
+        for user in list(peer.users):
+            user.peer_push(peer, message)
+
+    def _closed(self, peer: Peer, lost: Lost) -> None:
+        peer.link = None
+        if self.peers.get(peer.device_id) is not peer:
+            return
+        for user in list(peer.users):
+            user.peer_lost(peer, lost)
+        peer.failures += 1
+        if peer.failures >= ATTEMPTS or not peer.users:
+            users, peer.users = peer.users, []
+            self._forget(peer)
+            for user in users:
+                user.peer_abandoned(peer, lost)
+            return
+        delay = max(float(lost.retry_s), min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** (peer.failures - 1)))
+        peer.timer = self.reactor.later(delay, self._dial, peer)

@@ -1,0 +1,161 @@
+"""The peer role as one object: what it consists of, its start and its end. On the event loop.
+
+The rule: parts are made here and know each other only as arguments. Order of the start: state, catalogue, uploads, trackers, shares, downloads; the end goes the other way
+and nothing is left half written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from p2pd.net.addresses import Endpoint
+from p2pd.net.admission import Admission
+from p2pd.net.bridge import post, run_on
+from p2pd.net.identity import Identity
+from p2pd.net.reactor import Reactor
+from p2pd.net.router import SealedRouter
+from p2pd.peer.catalogue import Catalogue, Served
+from p2pd.peer.downloads import Downloads
+from p2pd.peer.finding import Finder
+from p2pd.peer.links import Links
+from p2pd.peer.shares import Shares
+from p2pd.peer.sources import SourceFinder
+from p2pd.peer.trackers import TrackerClient
+from p2pd.peer.transfer import Services
+from p2pd.peer.uploads import Uploads
+from p2pd.storage.state import State
+from protocol.handshake import Dialect
+
+log = logging.getLogger("p2pd.peer")
+
+DOMAIN = "peer"
+BYE_SECONDS = 1.5
+
+
+class Reactors:
+    """The threads of a peer: uploads (the listener), downloads (links to other peers), links (to trackers)."""
+
+    def __init__(self, uploads: Reactor, downloads: Reactor, links: Reactor) -> None:
+        self.uploads = uploads
+        self.downloads = downloads
+        self.links = links
+
+
+class PeerService:
+    """See the module. `announce` is the address to declare to trackers, when it differs from what they see."""
+
+    def __init__(
+        self,
+        home: Path,
+        identity: Identity,
+        reactors: Reactors,
+        admission: Admission,
+        trackers: list[Endpoint],
+        announce: Endpoint | None,
+        share_downloads: bool,
+    ) -> None:
+        self.store = State(home / "peer.db")
+        self.own_id = identity.device.device_id
+        self.share_downloads = share_downloads
+        self._reactors = reactors
+        self._announce = announce
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+        rng = random.SystemRandom()
+        self.catalogue = Catalogue(self.store.manifest)
+        self.uploads = Uploads(self.catalogue, partial(self._from_reactor, self._served_changed))
+        self.router = SealedRouter(reactors.uploads, identity, Dialect.PEER, admission, DOMAIN, self.uploads)
+        self.uploads.router = self.router
+        self.trackers = [
+            TrackerClient(reactors.links, identity, self.store, endpoint, self._listening, rng) for endpoint in trackers
+        ]
+        self.shares = Shares(self.store, self.catalogue, self._changed, self._forget)
+        self.links = Links(reactors.downloads, identity)
+        sources = SourceFinder(self.store, reactors.downloads, self.links, self.trackers, self.own_id)
+        self.finder = Finder(self.store, self.trackers)
+        self.downloads = Downloads(
+            Services(self.store, reactors.downloads, sources, self.shares, self.catalogue, rng)
+        )
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Serves, announces and takes up what was under way. The router is bound and the reactors run."""
+        if not self.store.opened():
+            log.info("= the last run did not end in order: unfinished pieces are looked at again")
+        await self.shares.start()
+        for tracker in self.trackers:
+            self._spawn(tracker.run(), f"tracker {tracker.endpoint}")
+        self._spawn(self.shares.run(), "share watch")
+        self._spawn(self.downloads.run(), "rates")
+        self.downloads.start()
+
+    async def close(self) -> None:
+        """Ends everything that writes, says goodbye, closes the state. The reactors still run."""
+        await self.downloads.close()
+        await self.shares.close()
+        await asyncio.gather(*(tracker.say_bye(BYE_SECONDS) for tracker in self.trackers))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await run_on(self._reactors.downloads, self.links.close)
+        await run_on(self._reactors.uploads, self._close_uploads)
+        self.store.mark_clean()
+        self.store.close()
+
+    def _close_uploads(self) -> None:
+        self.router.shut()
+        self.uploads.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report)
+        self._tasks.append(task)
+
+    # -- between the parts --------------------------------------------------------------------------------
+
+    def _listening(self) -> tuple[int, str]:
+        if self._announce is not None:
+            return self._announce.port, self._announce.host
+        return self.router.port, ""
+
+    def _changed(self) -> None:
+        for tracker in self.trackers:
+            tracker.poke()
+
+    def _forget(self, content_id: bytes) -> None:
+        self._reactors.uploads.call(self.uploads.forget, content_id)
+
+    def _served_changed(self, served: Served) -> None:
+        self.shares.served_changed(served)
+
+    def _from_reactor(self, callback: Any, *args: Any) -> None:
+        post(self._loop, callback, *args)
+
+    # -- figures ------------------------------------------------------------------------------------------
+
+    def sha256_of(self, content_id: bytes) -> str | None:
+        """The SHA-256 that a known manifest states, in hex, without checking the manifest (it was, when it came)."""
+        octets = self.store.manifest(content_id)
+        if octets is None:
+            return None
+        head = msgpack.Unpacker()
+        head.feed(octets[:128])
+        head.read_array_header()
+        for _ in range(3):
+            head.skip()
+        digest: bytes = head.unpack()
+        return digest.hex()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("! %s ended", task.get_name(), exc_info=error)

@@ -1,0 +1,339 @@
+"""The trackers of a peer: one client for each, kept connected, announced to and kept up to date.
+
+The rule: a tracker is told changes, not everything: it says which revision of our list it has, and gets what came after. Whatever
+goes wrong with a link, the next one starts from what the tracker says it knows. Back-off is jittered, so that a restarted tracker
+is not met by everybody at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from p2pd.net.addresses import Endpoint, is_loopback, resolve
+from p2pd.net.bridge import ask, post
+from p2pd.net.dealer import Link, Lost
+from p2pd.net.identity import Identity
+from p2pd.net.reactor import Reactor
+from p2pd.storage.state import Changes, State
+from protocol.errors import Fault, Refusal, refusal_text
+from protocol.handshake import Dialect
+from protocol.tracker import (
+    Announce,
+    Announced,
+    Bye,
+    Entry,
+    Gone,
+    Publish,
+    Published,
+    Refused,
+    decode_reply,
+    pack_entries,
+)
+
+log = logging.getLogger("p2pd.peer.trackers")
+
+BACKOFF_FIRST = 0.5
+BACKOFF_MAX = 20.0
+REQUEST_SECONDS = 10.0
+PAGE = 200
+
+
+class TrackerClient:
+    """One tracker. `state` is what status shows: connecting, connected, unreachable, wrong_password or refused."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        identity: Identity,
+        store: State,
+        endpoint: Endpoint,
+        listen: Callable[[], tuple[int, str]],
+        rng: random.Random,
+    ) -> None:
+        self.endpoint = endpoint
+        self.state = "connecting"
+        self.error: Fault | None = None
+        self.observed = ""
+        self.peers: int | None = None
+        self.files: int | None = None
+        self.published: int | None = None
+        self._reactor = reactor
+        self._identity = identity
+        self._store = store
+        self._listen = listen
+        self._rng = rng
+        self._link: Link | None = None
+        self._changed = asyncio.Event()
+        self._news = asyncio.Condition()
+        self._failures = 0
+        self.loopback = False
+
+    # -- used by others -----------------------------------------------------------------------------------
+
+    def poke(self) -> None:
+        """Our list changed: publish soon."""
+        self._changed.set()
+
+    @property
+    def connected(self) -> bool:
+        """True while requests can be sent."""
+        return self._link is not None and self.state == "connected"
+
+    async def request(self, message: Any, timeout: float = REQUEST_SECONDS) -> Any:
+        """The tracker's reply. Raises Fault network, auth or refused."""
+        link = self._link
+        if link is None or not self.connected:
+            raise self.error or Fault(
+                "network",
+                f"the tracker at {self.endpoint} is not connected yet",
+                "try again in a moment; p2pctl status shows its state",
+            )
+        reply = await ask(self._reactor, link, message, timeout)
+        if isinstance(reply, Lost):
+            raise Fault("network", f"the tracker at {self.endpoint} did not answer: {reply.text}", "try again")
+        if isinstance(reply, Refused):
+            raise _refused(self.endpoint, reply)
+        return reply
+
+    async def settled(self, timeout: float) -> None:
+        """Returns when the first attempt to connect is over, either way, or after `timeout` seconds."""
+        await self._until(lambda: self.state != "connecting", timeout)
+
+    async def wait_published(self, revision: int, timeout: float) -> bool:
+        """True when the tracker has our list up to `revision`; False when it does not within `timeout` seconds or is not reachable."""
+        await self._until(
+            lambda: (self.published is not None and self.published >= revision)
+            or self.state in ("unreachable", "wrong_password", "refused"),
+            timeout,
+        )
+        return self.published is not None and self.published >= revision
+
+    async def _until(self, condition: Callable[[], bool], timeout: float) -> None:
+        async with self._news:
+            try:
+                await asyncio.wait_for(self._news.wait_for(condition), timeout)
+            except TimeoutError:
+                return
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    # -- the loop -----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connects, announces, publishes, and again; until cancelled."""
+        while True:
+            lost = await self._session()
+            await self._fell(lost)
+            delay = min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(self._failures, 10)) * self._rng.uniform(0.5, 1.0)
+            self._failures += 1
+            await asyncio.sleep(max(delay, float(lost.retry_s)))
+
+    async def say_bye(self, timeout: float) -> None:
+        """Leaves at once instead of by the end of the lease."""
+        if self.connected:
+            try:
+                await asyncio.wait_for(self.request(Bye(0), timeout), timeout)
+            except (Fault, TimeoutError):
+                pass  # then the lease ends by itself
+
+    def close(self) -> None:
+        """Ends the link."""
+        if self._link is not None:
+            self._reactor.call(self._link.close)
+
+    async def _fell(self, lost: Lost) -> None:
+        self._link = None
+        self.published = None
+        before = self.state
+        self.state, self.error = _judge(self.endpoint, lost)
+        if before != self.state:
+            log.warning("! tracker %s: %s", self.endpoint, self.error.message)
+        await self._tell()
+
+    async def _session(self) -> Lost:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[Lost | None] = loop.create_future()
+        gone: asyncio.Future[Lost] = loop.create_future()
+
+        def on_ready(link: Link) -> None:
+            post(loop, _put, ready, None)
+
+        def on_closed(link: Link, lost: Lost) -> None:
+            post(loop, _put, ready, lost)
+            post(loop, _put, gone, lost)
+
+        try:
+            addresses = await asyncio.to_thread(resolve, *self.endpoint)
+        except Fault as fault:
+            return Lost("unreachable", fault.message)
+        address = addresses[self._failures % len(addresses)]
+        self.loopback = is_loopback(address.host)
+
+        def dial() -> Link:
+            return Link(
+                self._reactor, self._identity, Dialect.TRACKER, address, decode_reply,
+                on_ready=on_ready, on_closed=on_closed,
+            )
+
+        made: asyncio.Future[Link] = loop.create_future()
+        self._reactor.call(lambda: post(loop, _put, made, dial()))
+        link = await made
+        try:
+            lost = await ready
+            if lost is not None:
+                return lost
+            self._link = link
+            work = asyncio.ensure_future(self._work(link))
+            done, _ = await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if work not in done:
+                work.cancel()
+            result = await asyncio.gather(work, return_exceptions=True)
+            if isinstance(result[0], Lost):
+                return result[0]
+            return gone.result() if gone.done() else Lost("lost", str(result[0]))
+        finally:
+            self._reactor.call(link.close)
+
+    async def _work(self, link: Link) -> Lost:
+        """Announces and publishes until something goes wrong."""
+        while True:
+            self._changed.clear()
+            port, host = self._listen()
+            revision = self._store.revision
+            reply = await ask(
+                self._reactor, link, Announce(0, self._store.share_epoch, revision, port, host), REQUEST_SECONDS
+            )
+            if isinstance(reply, Lost):
+                return reply
+            if isinstance(reply, Refused):
+                if reply.code not in (Refusal.LIMIT, Refusal.BUSY):
+                    return Lost("refused", _refused(self.endpoint, reply).message, reply.code, reply.retry_s)
+                await asyncio.sleep(max(1, reply.retry_s))
+                continue
+            assert isinstance(reply, Announced)
+            self._failures = 0
+            self.observed, self.peers, self.files = reply.observed, reply.peers, reply.files
+            if self.state != "connected":
+                log.info("= tracker %s: connected", self.endpoint)
+            self.state, self.error = "connected", None
+            known = reply.known_revision if reply.known_epoch == self._store.share_epoch else 0
+            reset = reply.known_epoch != self._store.share_epoch
+            await self._tell()
+            if not await self._publish(link, known, reset):
+                continue
+            deadline = asyncio.get_running_loop().time() + reply.refresh_s
+            while not self._changed.is_set():
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0:
+                    break
+                try:
+                    await asyncio.wait_for(self._changed.wait(), left)
+                except TimeoutError:
+                    break
+                # Only the list changed: no need to announce before publishing it.
+                self._changed.clear()
+                assert self.published is not None
+                if not await self._publish(link, self.published, False):
+                    break
+
+    async def _publish(self, link: Link, known: int, reset: bool) -> bool:
+        """Brings the tracker from revision `known` to ours. False when it must be asked again what it knows."""
+        store = self._store
+        if 0 < known < store.pruned_revision or known > store.revision:
+            reset = True
+        known = 0 if reset else known
+        more = True
+        while more:
+            target = store.revision
+            if known == target and not reset:
+                break
+            changes = store.changes_since(known, PAGE)
+            more = len(changes.added) + len(changes.removed) == PAGE
+            for items, end, last in _batches(changes, reset, known, None if more else target):
+                message = Publish(
+                    0,
+                    store.share_epoch,
+                    known,
+                    end,
+                    reset,
+                    reset and (more or not last),
+                    [item for item in items if isinstance(item, Entry)],
+                    [item for item in items if isinstance(item, Gone)],
+                )
+                if not await self._send_batch(link, message):
+                    return False
+                known = end
+        self.published = known
+        await self._tell()
+        return True
+
+    async def _send_batch(self, link: Link, message: Publish) -> bool:
+        while True:
+            reply = await ask(self._reactor, link, message, REQUEST_SECONDS)
+            if isinstance(reply, Published):
+                return True
+            if isinstance(reply, Refused) and reply.code in (Refusal.LIMIT, Refusal.BUSY) and reply.retry_s:
+                await asyncio.sleep(reply.retry_s)
+                continue
+            if isinstance(reply, Refused):
+                log.warning("! tracker %s refused a list: %s", self.endpoint, refusal_text(reply.code))
+                await asyncio.sleep(1.0)
+            return False
+
+
+def _batches(
+    changes: Changes, reset: bool, known: int, target: int | None
+) -> Iterator[tuple[list[Entry | Gone], int, bool]]:
+    """A page of changes as (batch, revision after it, whether it is the last of the page).
+
+    Each change has a revision of its own, so a batch ends at that of its last item; the last one at `target`, or at the highest of the
+    page when more pages follow. A complete listing (`reset`) leaves out what is gone.
+    """
+    numbered: list[tuple[int, Entry | Gone]] = [
+        (c.revision, Entry(c.content_id, c.sha256, c.size, c.name, int(c.added_at))) for c in changes.added
+    ]
+    highest = max([known, *(c.revision for c in changes.added), *(c.revision for c in changes.removed)])
+    if not reset:
+        numbered += [(c.revision, Gone(c.content_id, c.name)) for c in changes.removed]
+    numbered.sort(key=lambda pair: pair[0])
+    batches = list(pack_entries([item for _, item in numbered])) or [[]]
+    done = 0
+    for index, batch in enumerate(batches):
+        done += len(batch)
+        last = index == len(batches) - 1
+        end = (target if target is not None else highest) if last else numbered[done - 1][0]
+        yield batch, end, last
+
+
+def _put(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _refused(endpoint: Endpoint, reply: Refused) -> Fault:
+    detail = reply.text or refusal_text(reply.code)
+    hint = f"try again in {reply.retry_s} s" if reply.retry_s else ""
+    code = "usage" if reply.code == Refusal.BAD_REQUEST else "refused"
+    return Fault(code, f"the tracker at {endpoint} refused: {detail}", hint)
+
+
+def _judge(endpoint: Endpoint, lost: Lost) -> tuple[str, Fault]:
+    if lost.code == "auth":
+        return "wrong_password", Fault(
+            "auth",
+            f"the tracker at {endpoint} uses another password or network name",
+            "compare the key check of `p2pctl status` on both machines; restart p2pd with --ask-password to type it again",
+        )
+    if lost.code == "refused":
+        return "refused", Fault("refused", f"the tracker refused: {lost.text}", f"next try in {lost.retry_s} s")
+    return "unreachable", Fault(
+        "network",
+        f"no tracker answers at {endpoint}: {lost.text}",
+        "is `p2pd tracker` running there, and does a firewall let its port through?",
+    )

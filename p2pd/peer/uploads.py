@@ -1,0 +1,205 @@
+"""The uploader: answers the peer dialect on the listening ROUTER. Runs on the `uploads` reactor.
+
+The rule: every request gets exactly one answer. Blocks are served one at a time, round robin over the peers that asked, from
+the file in place; the file is compared with what was hashed before and after each read, and a changed one is
+refused and reported, never served. What a peer may have queued is bounded by its credit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from p2pd.net.router import Conn, SealedRouter
+from p2pd.peer.catalogue import Catalogue, Served
+from p2pd.storage.hashing import Stamp, open_shared, stamp_of
+from protocol import limits
+from protocol.errors import Fault, Refusal, RemoteProtocolError
+from protocol.peer import (
+    Available,
+    Block,
+    Cancel,
+    Done,
+    GetBlock,
+    GetManifest,
+    Interest,
+    ManifestPart,
+    Refused,
+    decode_request,
+)
+
+OPEN_FILES = 64
+_EMPTY = memoryview(b"")
+
+
+class Uploads:
+    """Handler of a SealedRouter. `on_changed(served)` is called when a file is no longer what was hashed."""
+
+    def __init__(self, catalogue: Catalogue, on_changed: Callable[[Served], object]) -> None:
+        self.router: SealedRouter | None = None
+        self.uploaded = 0  # octets of blocks, since the start
+        self._catalogue = catalogue
+        self._on_changed = on_changed
+        self._queues: dict[Conn, deque[GetBlock]] = {}
+        self._turn: deque[Conn] = deque()
+        self._files: OrderedDict[bytes, tuple[int, Served]] = OrderedDict()
+        self._buffer = memoryview(bytearray(limits.MAX_BLOCK))
+
+    @property
+    def active(self) -> int:
+        """Peers with requests waiting."""
+        return len(self._turn)
+
+    # -- handler ------------------------------------------------------------------------------------------
+
+    def opened(self, conn: Conn) -> None:
+        """A downloader came."""
+        self._queues[conn] = deque()
+
+    def closed(self, conn: Conn) -> None:
+        """A downloader left: its requests are forgotten."""
+        self._queues.pop(conn, None)
+        if conn in self._turn:
+            self._turn.remove(conn)
+
+    def writable(self, conn: Conn) -> None:
+        """Room again."""
+        self._schedule(conn)
+
+    def message(self, conn: Conn, header: memoryview, payload: memoryview) -> None:
+        """One request."""
+        request = decode_request(header)
+        if payload:
+            raise RemoteProtocolError("a request has no payload")
+        if isinstance(request, GetBlock):
+            self._want_block(conn, request)
+        elif isinstance(request, Interest):
+            if self._catalogue.find(request.content_id) is None:
+                conn.send(Refused(request.req, Refusal.NOT_FOUND))
+            else:
+                conn.send(Available(request.req, True))
+        elif isinstance(request, GetManifest):
+            self._send_manifest(conn, request)
+        elif isinstance(request, Cancel):
+            self._cancel(conn, request)
+
+    def close(self) -> None:
+        """Closes the open files."""
+        for fd, _ in self._files.values():
+            os.close(fd)
+        self._files.clear()
+
+    def forget(self, content_id: bytes) -> None:
+        """The catalogue changed: do not serve from an open file of before."""
+        entry = self._files.pop(content_id, None)
+        if entry is not None:
+            os.close(entry[0])
+
+    # -- requests -----------------------------------------------------------------------------------------
+
+    def _send_manifest(self, conn: Conn, request: GetManifest) -> None:
+        manifest = self._catalogue.manifest(request.content_id)
+        if manifest is None:
+            conn.send(Refused(request.req, Refusal.NOT_FOUND))
+            return
+        if request.offset >= len(manifest):
+            raise RemoteProtocolError("beyond the manifest")
+        part = memoryview(manifest)[request.offset : request.offset + limits.MANIFEST_PART]
+        conn.send(ManifestPart(request.req, len(manifest)), part)
+
+    def _want_block(self, conn: Conn, request: GetBlock) -> None:
+        queue = self._queues[conn]
+        if len(queue) >= limits.MAX_OUTSTANDING_BLOCKS:
+            conn.send(Refused(request.req, Refusal.LIMIT, 1))
+            return
+        queue.append(request)
+        self._schedule(conn)
+
+    def _cancel(self, conn: Conn, request: Cancel) -> None:
+        queue = self._queues[conn]
+        kept: deque[GetBlock] = deque()
+        for waiting in queue:
+            if waiting.content_id == request.content_id:
+                conn.send(Refused(waiting.req, Refusal.CANCELLED))
+            else:
+                kept.append(waiting)
+        self._queues[conn] = kept
+        conn.send(Done(request.req))
+
+    # -- blocks -------------------------------------------------------------------------------------------
+
+    def _schedule(self, conn: Conn) -> None:
+        if self._queues.get(conn) and conn not in self._turn:
+            self._turn.append(conn)
+            if self.router is not None:
+                self.router.reactor.add_work(self._serve_one)
+
+    def _serve_one(self) -> bool:
+        """One block for the next peer whose queue has room. True while there is more to do."""
+        while self._turn:
+            conn = self._turn.popleft()
+            queue = self._queues.get(conn)
+            if not queue or conn.blocked:
+                continue  # a blocked one comes back through writable()
+            self._serve(conn, queue.popleft())
+            if queue and not conn.closed:
+                self._turn.append(conn)
+            break
+        return bool(self._turn)
+
+    def _serve(self, conn: Conn, request: GetBlock) -> None:
+        served = self._catalogue.find(request.content_id)
+        if served is None:
+            conn.send(Refused(request.req, Refusal.NOT_FOUND))
+            return
+        if request.piece >= served.count or request.offset + request.length > served.piece_length(request.piece):
+            conn.close("asked for octets beyond the end")
+            return
+        view = self._buffer[: request.length]
+        code = self._read(served, request.piece * served.piece_size + request.offset, view)
+        if code:
+            conn.send(Refused(request.req, code))
+            return
+        self.uploaded += request.length
+        conn.send(Block(request.req), view)
+
+    def _read(self, served: Served, offset: int, view: memoryview) -> int:
+        """Fills `view` from the file; 0, or the refusal code."""
+        try:
+            fd = self._open(served)
+            # Compared before and after: a writer that is quicker than one read is caught by either.
+            if not self._same(fd, served.stamp):
+                return self._changed(served)
+            done = 0
+            while done < len(view):
+                count = os.preadv(fd, [view[done:]], offset + done)
+                if count == 0:
+                    return self._changed(served)
+                done += count
+            return 0 if self._same(fd, served.stamp) else self._changed(served)
+        except (OSError, Fault):
+            return self._changed(served)
+
+    def _open(self, served: Served) -> int:
+        entry = self._files.get(served.content_id)
+        if entry is not None:
+            if entry[1] is served:
+                self._files.move_to_end(served.content_id)
+                return entry[0]
+            self.forget(served.content_id)
+        fd, _ = open_shared(served.path)
+        self._files[served.content_id] = (fd, served)
+        while len(self._files) > OPEN_FILES:
+            _, (oldest, _) = self._files.popitem(last=False)
+            os.close(oldest)
+        return fd
+
+    def _same(self, fd: int, stamp: Stamp) -> bool:
+        return stamp_of(fd) == stamp
+
+    def _changed(self, served: Served) -> int:
+        self.forget(served.content_id)
+        self._catalogue.remove(served.content_id, served.share_id)
+        self._on_changed(served)
+        return Refusal.CHANGED

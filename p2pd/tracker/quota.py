@@ -1,0 +1,60 @@
+"""How much one device may ask of the tracker: token buckets, one a device and a kind of request.
+
+Pure bookkeeping of bounded size: time is an argument. Devices that have been silent long enough to be full
+again are as good as unknown, so the ones asked for longest ago are dropped first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from enum import Enum
+from math import ceil
+
+from protocol.limits import (
+    ANNOUNCE_BURST,
+    ANNOUNCE_SECONDS_MIN,
+    FIND_BURST,
+    FINDS_PER_SECOND,
+    MAX_DEVICES,
+    PUBLISH_BURST,
+    PUBLISHES_PER_SECOND,
+    SEARCH_BURST,
+    SEARCHES_PER_SECOND,
+)
+
+
+class Kind(Enum):
+    """Kinds of requests that are counted together: (tokens a second, most tokens)."""
+
+    ANNOUNCE = (1 / ANNOUNCE_SECONDS_MIN, ANNOUNCE_BURST)
+    PUBLISH = (PUBLISHES_PER_SECOND, PUBLISH_BURST)
+    SEARCH = (SEARCHES_PER_SECOND, SEARCH_BURST)  # everything that reads lists: Search, Peers, Stats
+    FIND = (FINDS_PER_SECOND, FIND_BURST)
+
+
+class Quota:
+    """The buckets of all devices, at most `size` of them."""
+
+    def __init__(self, size: int = 4 * MAX_DEVICES) -> None:
+        self._size = size
+        self._buckets: OrderedDict[tuple[bytes, Kind], tuple[float, float]] = OrderedDict()
+
+    def take(self, device_id: bytes, kind: Kind, now: float) -> int:
+        """Takes a token and returns 0; without one, whole seconds (at least 1) until there will be one."""
+        rate, burst = kind.value
+        key = (device_id, kind)
+        tokens, stamp = self._buckets.get(key, (float(burst), now))
+        tokens = min(burst, tokens + max(0.0, now - stamp) * rate)
+        wait = 0
+        if tokens >= 1.0 - 1e-9:
+            tokens -= 1.0
+        else:
+            wait = max(1, ceil((1.0 - tokens) / rate))
+        self._buckets[key] = (tokens, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._size:
+            self._buckets.popitem(last=False)
+        return wait
+
+    def __len__(self) -> int:
+        return len(self._buckets)

@@ -1,0 +1,274 @@
+"""The registry in one SQLite file: devices, shares and leases. Finding is search_sqlite.py.
+
+The rule: one transaction a call, and no call costs more than its own message or `limit`, however many entries
+there are. A listing that replaces another becomes visible entry by entry and hides the old one with a single
+number (the generation); what is hidden is removed later by `sweep`. Commits are not synced
+(synchronous=NORMAL): power loss may take the newest away, never tear them, and devices publish again what a
+tracker no longer knows.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from p2pd.storage.sqlite import Database, load_migrations
+from p2pd.tracker import entries_sqlite, search_sqlite
+from p2pd.tracker.registry import (
+    Card,
+    DeviceFull,
+    Listing,
+    OutOfStep,
+    RegistryError,
+    RegistryFull,
+    Share,
+    Step,
+    Totals,
+    next_step,
+)
+from p2pd.tracker.search import Page, Query
+from protocol.errors import Fault
+from protocol.limits import MAX_DEVICES, MAX_FILES, MAX_FILES_PER_DEVICE
+from protocol.tracker import NO_EPOCH, Publish
+
+APPLICATION_ID = 0x70327472  # "p2tr"
+CACHE_KIB = 64 * 1024  # contents arrive in no order: pages that are not in memory cost the ingest its speed
+LOG_PAGES = 8 * 1024  # 32 MiB: with SQLite's 4 MiB each batch would end in a sync of the whole log
+_EVERY = 2**62  # above any generation
+OLD_LISTINGS = 2  # a device's replaced entries, in shares of full size, that may wait for the sweep
+
+
+class SqliteRegistry:
+    """A registry at `path` (or ":memory:"). Raises RegistryError, and Fault for a file of a newer version.
+
+    The bounds are arguments so that tests can reach them.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        max_devices: int = MAX_DEVICES,
+        max_files: int = MAX_FILES,
+        max_files_per_device: int = MAX_FILES_PER_DEVICE,
+    ) -> None:
+        self._max_devices = max_devices
+        self._max_files = max_files
+        self._max_share = max_files_per_device
+        self._database = Database(path, load_migrations("p2pd.tracker"), APPLICATION_ID, "NORMAL")
+        with _ours():
+            self._database.query(f"PRAGMA cache_size = -{CACHE_KIB}")
+            self._database.query(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+            row = self._database.query("SELECT COUNT(*), COALESCE(SUM(entries), 0) FROM device")[0]
+        self._devices, self._entries = int(row[0]), int(row[1])
+
+    # -- devices ------------------------------------------------------------------------------------------
+
+    def resume(self, now: float, lease_until: float) -> None:
+        """See Registry. The clock of the last run means nothing now, so absent devices are absent from now
+        on.
+        """
+        with self._change() as cursor:
+            cursor.execute("UPDATE device SET lease = CASE here WHEN 1 THEN ? ELSE ? END", (lease_until, now))
+
+    def announce(self, card: Card, epoch: bytes, revision: int, now: float, lease_until: float) -> Share:
+        """See Registry."""
+        with self._change() as cursor:
+            row = _device(cursor, card.device_id)
+            if row is None:
+                if self._devices >= self._max_devices:
+                    raise RegistryFull("too many devices")
+                share = Share()
+                cursor.execute(
+                    "INSERT INTO device VALUES (NULL, ?, ?, ?, ?, 1, ?, ?, 0, ?, 0, 0, 0, 0, 0, 0, 0)",
+                    (
+                        card.device_id,
+                        card.observed,
+                        card.declared,
+                        card.port,
+                        lease_until,
+                        share.epoch,
+                        share.stage_epoch,
+                    ),
+                )
+            else:
+                share = _share(row).announced(epoch, revision)
+                cursor.execute(
+                    "UPDATE device SET observed = ?, declared = ?, port = ?, here = 1, lease = ?,"
+                    " epoch = ?, revision = ?, stage_epoch = ?, stage_revision = ? WHERE id = ?",
+                    (
+                        card.observed,
+                        card.declared,
+                        card.port,
+                        lease_until,
+                        share.epoch,
+                        share.revision,
+                        share.stage_epoch,
+                        share.stage_revision,
+                        row["id"],
+                    ),
+                )
+        self._devices += row is None
+        return share
+
+    def depart(self, device_id: bytes, now: float) -> None:
+        """See Registry."""
+        with self._change() as cursor:
+            cursor.execute(
+                "UPDATE device SET here = 0, lease = ? WHERE device_id = ? AND lease > ?",
+                (now, device_id, now),
+            )
+
+    def totals(self, now: float) -> Totals:
+        """See Registry."""
+        with _ours():
+            row = self._database.query(
+                "SELECT COUNT(*), COALESCE(SUM(files), 0) FROM device WHERE lease > ?", (now,)
+            )[0]
+        return Totals(row[0], row[1])
+
+    # -- shares -------------------------------------------------------------------------------------------
+
+    def publish(self, device_id: bytes, batch: Publish, now: float, lease_until: float) -> None:
+        """See Registry."""
+        with self._change() as cursor:
+            row = _device(cursor, device_id)
+            if row is None or row["lease"] <= now:
+                raise OutOfStep("announce first")
+            step, share = next_step(_share(row), batch)
+            entries, files, staged = row["entries"], row["files"], row["stage_files"]
+            generation, stage, swept = row["generation"], row["stage_generation"], row["swept"]
+            if step is Step.BEGIN:
+                stage, staged = stage + 1, 0
+                if entries > OLD_LISTINGS * self._max_share:
+                    generation = stage  # listings begun again and again: the old one cannot be kept as well
+            if step is not Step.REPEAT:
+                delta = step is Step.DELTA
+                gone, shown = entries_sqlite.remove(cursor, row["id"], generation, batch.removed)
+                new, raised = entries_sqlite.add(
+                    cursor, row["id"], generation if delta else stage, batch.added, bool(entries)
+                )
+                entries += new - gone
+                if delta:
+                    files += new + raised - shown
+                else:
+                    staged += new + raised
+                    if not batch.more:
+                        generation, files = stage, staged
+                        swept = generation if entries == files else swept
+                if new + raised > shown:  # what shrinks is always allowed
+                    self._check_room(files if delta else staged, entries, new - gone)
+            cursor.execute(
+                "UPDATE device SET here = 1, lease = ?, epoch = ?, revision = ?, stage_epoch = ?,"
+                " stage_revision = ?,"
+                " generation = ?, stage_generation = ?, swept = ?, files = ?, stage_files = ?, entries = ?"
+                " WHERE id = ?",
+                (
+                    lease_until,
+                    share.epoch,
+                    share.revision,
+                    share.stage_epoch,
+                    share.stage_revision,
+                    generation,
+                    stage,
+                    swept,
+                    files,
+                    staged,
+                    entries,
+                    row["id"],
+                ),
+            )
+        self._entries += entries - row["entries"]
+
+    def _check_room(self, files: int, entries: int, more: int) -> None:
+        if files > self._max_share:
+            raise DeviceFull(f"more than {self._max_share} files")
+        if entries > 2 * OLD_LISTINGS * self._max_share:
+            raise RegistryFull("replaced entries are not swept yet")
+        if self._entries + more > self._max_files:
+            raise RegistryFull("too many files")
+
+    # -- finding ------------------------------------------------------------------------------------------
+
+    def search(self, query: Query, limit: int, now: float) -> Page:
+        """See Registry."""
+        with _ours():
+            return search_sqlite.search(self._database, query, limit, now)
+
+    def holders(self, content_id: bytes, besides: bytes, limit: int, now: float) -> Sequence[Card]:
+        """See Registry."""
+        with _ours():
+            return search_sqlite.holders(self._database, content_id, besides, limit, now)
+
+    def members(self, content_id: bytes, after: bytes, limit: int, now: float) -> Sequence[Listing]:
+        """See Registry."""
+        with _ours():
+            return search_sqlite.members(self._database, content_id, after, limit, now)
+
+    # -- forgetting ---------------------------------------------------------------------------------------
+
+    def sweep(self, now: float, ended_before: float, limit: int) -> int:
+        """See Registry."""
+        removed = devices = finished = 0
+        with self._change() as cursor:
+            cursor.execute("UPDATE device SET here = 0 WHERE here = 1 AND lease <= ?", (now,))
+            ended = cursor.execute(
+                "SELECT id FROM device WHERE lease < ? ORDER BY lease LIMIT 1", (min(now, ended_before),)
+            ).fetchone()
+            hiding = cursor.execute(
+                "SELECT id, generation FROM device WHERE swept < generation LIMIT 1"
+            ).fetchone()
+            if ended is not None:
+                removed = entries_sqlite.drop(cursor, ended["id"], _EVERY, limit)
+                if removed < limit:
+                    cursor.execute("DELETE FROM device WHERE id = ?", (ended["id"],))
+                    devices = 1
+                else:  # it may come back before the rest is gone: then nothing is known of its share
+                    cursor.execute(
+                        "UPDATE device SET epoch = ?1, revision = 0, stage_epoch = ?1, stage_revision = 0,"
+                        " files = 0, entries = entries - ?2 WHERE id = ?3",
+                        (NO_EPOCH, removed, ended["id"]),
+                    )
+            elif hiding is not None:
+                removed = entries_sqlite.drop(cursor, hiding["id"], hiding["generation"], limit)
+                finished = 1
+                cursor.execute(
+                    "UPDATE device SET entries = entries - ?,"
+                    " swept = CASE WHEN ? THEN generation ELSE swept END WHERE id = ?",
+                    (removed, removed < limit, hiding["id"]),
+                )
+        self._entries -= removed
+        self._devices -= devices
+        return removed + devices + finished
+
+    def close(self) -> None:
+        """See Registry."""
+        self._database.close()
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Cursor]:
+        with _ours(), self._database.transaction() as cursor:
+            yield cursor
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Trouble of the store as RegistryError, whatever it was: the tracker lives on and says so."""
+    try:
+        yield
+    except (Fault, sqlite3.Error) as error:
+        raise RegistryError(str(error)) from error
+
+
+def _device(cursor: sqlite3.Cursor, device_id: bytes) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = cursor.execute(
+        "SELECT * FROM device WHERE device_id = ?", (device_id,)
+    ).fetchone()
+    return row
+
+
+def _share(row: sqlite3.Row) -> Share:
+    return Share(row["epoch"], row["revision"], row["stage_epoch"], row["stage_revision"])

@@ -1,0 +1,247 @@
+"""The tracker's policy: one request in, one answer out.
+
+The rule: whatever a member sends is answered or refused; no exception leaves `handle`. Knows no sockets, no
+clock and no database: the server decodes, passes the time and who asks, and sends what comes back
+(docs/protocol.md, "Tracker dialect"). Not thread-safe: one thread owns a service and its registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from p2pd.net.addresses import LOOPBACK, check_dialable, is_loopback
+from p2pd.tracker import search
+from p2pd.tracker.quota import Kind, Quota
+from p2pd.tracker.registry import Card, DeviceFull, OutOfStep, Registry, RegistryError, RegistryFull
+from protocol.errors import Refusal, RemoteProtocolError
+from protocol.ids import DEVICE_ID_SIZE
+from protocol.limits import ANNOUNCE_LIFETIME, ANNOUNCE_REFRESH, FORGET_SECONDS, MAX_ANSWER, MAX_SOURCES
+from protocol.tracker import (
+    Announce,
+    Announced,
+    AnyReply,
+    AnyRequest,
+    Bye,
+    Find,
+    Hit,
+    Hits,
+    Member,
+    Ok,
+    PeerList,
+    Peers,
+    Publish,
+    Published,
+    Refused,
+    Search,
+    Source,
+    Sources,
+    Stats,
+    TrackerStats,
+)
+
+REFRESH_JITTER = 0.2  # of the refresh interval, either way: devices that started together drift apart
+CANDIDATES = 1000  # holders of one content among whom the sources of an answer are drawn
+SWEEP_ENTRIES = 500  # removed in one call of expire: some 20 ms
+RETRY_FULL = 60
+RETRY_STORAGE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who asks: the authenticated device and the source address of its connection (an IP literal)."""
+
+    device_id: bytes
+    host: str
+
+
+class TrackerService:
+    """The tracker role without sockets. `advertised_host`: IP literal by which others reach us, or ""."""
+
+    def __init__(self, registry: Registry, advertised_host: str, rng: Random) -> None:
+        self._registry = registry
+        self._advertised = advertised_host
+        self._rng = rng
+        self._quota = Quota()
+        self._pressed = False  # the registry was full: absent devices are forgotten early
+        self._counts = dict.fromkeys(("announces", "publishes", "searches", "refusals"), 0)
+        self._handlers: dict[type[Any], Callable[[Any, Sender, float], AnyReply]] = {
+            Announce: self._announce,
+            Publish: self._publish,
+            Search: self._search,
+            Find: self._find,
+            Peers: self._peers,
+            Bye: self._bye,
+            Stats: self._stats,
+        }
+
+    def start(self, now: float) -> None:
+        """Once, before the first request: leases of the run before get one lifetime. Raises RegistryError."""
+        self._registry.resume(now, now + ANNOUNCE_LIFETIME)
+
+    def handle(self, message: AnyRequest, sender: Sender, now: float) -> AnyReply:
+        """The one answer to a decoded request. `now`: seconds of a clock that never goes back."""
+        try:
+            reply = self._handlers[type(message)](message, sender, now)
+        except OutOfStep as error:
+            reply = _refused(message, Refusal.RESYNC, text=str(error))
+        except DeviceFull as error:
+            reply = _refused(message, Refusal.LIMIT, text=str(error))
+        except RegistryFull as error:
+            self._pressed = True
+            reply = _refused(message, Refusal.LIMIT, RETRY_FULL, str(error))
+        except RegistryError:
+            reply = _refused(message, Refusal.STORAGE, RETRY_STORAGE)
+        except search.BadQuery as error:
+            reply = _refused(message, Refusal.BAD_REQUEST, text=str(error))
+        if isinstance(reply, Refused):
+            self._counts["refusals"] += 1
+        return reply
+
+    def expire(self, now: float) -> int:
+        """Forgets a bounded part of what is out of date; 0 when nothing is left. Call about once a second,
+        again soon while it is not 0. Raises RegistryError.
+        """
+        before = now if self._pressed else now - FORGET_SECONDS
+        removed = self._registry.sweep(now, before, SWEEP_ENTRIES)
+        if not removed:
+            self._pressed = False
+        return removed
+
+    def stats(self, now: float) -> dict[str, int]:
+        """Figures for the operator: devices and files now, requests since the start. Raises RegistryError."""
+        totals = self._registry.totals(now)
+        return {"devices": totals.devices, "files": totals.files, **self._counts}
+
+    # -- requests -----------------------------------------------------------------------------------------
+
+    def _announce(self, message: Announce, sender: Sender, now: float) -> AnyReply:
+        if wait := self._quota.take(sender.device_id, Kind.ANNOUNCE, now):
+            return _refused(message, Refusal.BUSY, wait)
+        if message.host and not _is_address(message.host, message.port):
+            return _refused(message, Refusal.BAD_REQUEST, text="the declared host is not a usable IP literal")
+        card = Card(sender.device_id, sender.host, message.host, message.port)
+        share = self._registry.announce(
+            card, message.share_epoch, message.revision, now, now + ANNOUNCE_LIFETIME
+        )
+        totals = self._registry.totals(now)
+        self._counts["announces"] += 1
+        return Announced(
+            message.req,
+            lease_s=int(ANNOUNCE_LIFETIME),
+            refresh_s=int(ANNOUNCE_REFRESH * self._rng.uniform(1 - REFRESH_JITTER, 1 + REFRESH_JITTER)),
+            known_epoch=share.epoch,
+            known_revision=share.revision,
+            observed=sender.host,
+            peers=totals.devices,
+            files=totals.files,
+        )
+
+    def _publish(self, message: Publish, sender: Sender, now: float) -> AnyReply:
+        if wait := self._quota.take(sender.device_id, Kind.PUBLISH, now):
+            return _refused(message, Refusal.BUSY, wait)
+        if message.reset and message.removed:
+            return _refused(message, Refusal.BAD_REQUEST, text="a complete listing removes nothing")
+        if message.more and not message.reset:
+            return _refused(message, Refusal.BAD_REQUEST, text="only a complete listing has parts")
+        if message.more and message.revision <= message.base_revision:
+            return _refused(
+                message, Refusal.BAD_REQUEST, text="a part of a listing must advance the revision"
+            )
+        self._registry.publish(sender.device_id, message, now, now + ANNOUNCE_LIFETIME)
+        self._counts["publishes"] += 1
+        return Published(message.req, message.revision)
+
+    def _search(self, message: Search, sender: Sender, now: float) -> AnyReply:
+        if wait := self._quota.take(sender.device_id, Kind.SEARCH, now):
+            return _refused(message, Refusal.BUSY, wait)
+        query = search.parse(message)
+        page = self._registry.search(query, message.limit, now)
+        self._counts["searches"] += 1
+        items: list[Hit] = []
+        room = MAX_ANSWER
+        following = page.next
+        for hit, after in page.items:
+            room -= 96 + sum(len(name.encode()) + 5 for name in hit.names)
+            if items and room < 0:
+                break
+            items.append(hit)
+            following = after if len(items) < len(page.items) else page.next
+        return Hits(message.req, items, query.cursor(following))
+
+    def _find(self, message: Find, sender: Sender, now: float) -> AnyReply:
+        if wait := self._quota.take(sender.device_id, Kind.FIND, now):
+            return _refused(message, Refusal.BUSY, wait)
+        cards = self._registry.holders(message.content_id, sender.device_id, CANDIDATES, now)
+        items: list[Source] = []
+        for card in self._rng.sample(cards, len(cards)):
+            if host := self._address(card, sender):
+                items.append(Source(card.device_id, host, card.port))
+                if len(items) == MAX_SOURCES:
+                    break
+        return Sources(message.req, items)
+
+    def _peers(self, message: Peers, sender: Sender, now: float) -> AnyReply:
+        if wait := self._quota.take(sender.device_id, Kind.SEARCH, now):
+            return _refused(message, Refusal.BUSY, wait)
+        after = _device_cursor(message.cursor)
+        listings = self._registry.members(message.content_id, after, MAX_SOURCES + 1, now)
+        items = []
+        for listing in listings[:MAX_SOURCES]:
+            host = self._address(listing.card, sender)
+            port = listing.card.port if host else 0
+            items.append(Member(listing.card.device_id, host, port, listing.files))
+        return PeerList(message.req, items, items[-1].device_id.hex() if _more(listings) else "")
+
+    def _bye(self, message: Bye, sender: Sender, now: float) -> AnyReply:
+        self._registry.depart(sender.device_id, now)
+        return Ok(message.req)
+
+    def _stats(self, message: Stats, sender: Sender, now: float) -> AnyReply:
+        if wait := self._quota.take(sender.device_id, Kind.SEARCH, now):
+            return _refused(message, Refusal.BUSY, wait)
+        return TrackerStats(message.req, **self.stats(now))
+
+    # -- addresses ----------------------------------------------------------------------------------------
+
+    def _address(self, card: Card, asker: Sender) -> str:
+        """Where `asker` reaches the device: what we saw, not what it claims, unless it is on our host."""
+        if not card.port:
+            return ""
+        if not is_loopback(card.observed):
+            return card.observed if _is_address(card.observed, card.port) else ""
+        if card.declared and not is_loopback(card.declared) and _is_address(card.declared, card.port):
+            return card.declared
+        if is_loopback(asker.host):
+            return LOOPBACK if _is_address(LOOPBACK, card.port) else ""
+        if is_loopback(self._advertised) or not _is_address(self._advertised, card.port):
+            return ""
+        return self._advertised
+
+
+def _refused(message: AnyRequest, code: int, retry: int = 0, text: str = "") -> Refused:
+    return Refused(message.req, code, retry, text[:128])
+
+
+def _is_address(host: str, port: int) -> bool:
+    try:
+        check_dialable(host, port or 65_535, tracker_is_loopback=True)
+    except RemoteProtocolError:
+        return False
+    return True
+
+
+def _device_cursor(cursor: str) -> bytes:
+    try:
+        after = bytes.fromhex(cursor)
+    except ValueError as error:
+        raise search.BadCursor("bad cursor") from error
+    if cursor and len(after) != DEVICE_ID_SIZE:
+        raise search.BadCursor("bad cursor")
+    return after
+
+
+def _more(listings: Sequence[object]) -> bool:
+    return len(listings) > MAX_SOURCES

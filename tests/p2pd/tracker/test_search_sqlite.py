@@ -1,0 +1,176 @@
+"""Paging through windows: every hit once, whatever the data and however small the windows are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from p2pd.storage.sqlite import MEMORY
+from p2pd.tracker import search_sqlite
+from p2pd.tracker.registry_sqlite import SqliteRegistry
+from p2pd.tracker.search import fold, order, parse, sort_key
+from protocol.tracker import By, Entry, Search, Sort
+from tests.fakes.registry_contract import device, entry, find, join
+
+NAMES = st.lists(st.sampled_from(["a", "ab", "abc", "xabc", "Abcd", "é", "b.c", "cab"]), min_size=1, max_size=3).map(
+    " ".join
+)
+ENTRIES = st.lists(st.tuples(st.integers(1, 9), NAMES, st.integers(1, 3)), max_size=25)
+TEXTS = st.sampled_from(["abc", "a", "b", "ab c", "abc xab", "e", "bcd"])
+
+
+@pytest.fixture
+def registry() -> Iterator[SqliteRegistry]:
+    registry = SqliteRegistry(MEMORY)
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_sqlite, "LABELS", 3)
+    monkeypatch.setattr(search_sqlite, "MATCHES", 2)
+    monkeypatch.setattr(search_sqlite, "NAMES", 4)
+
+
+def fill(shares: list[tuple[int, str, int]]) -> SqliteRegistry:
+    registry = SqliteRegistry(MEMORY)
+    for who in (1, 2, 3):
+        join(registry, who, *(entry(number, name, added_at=number + who) for number, name, by in shares if by == who))
+    registry.depart(device(3), 0.0)
+    return registry
+
+
+def expected(shares: list[tuple[int, str, int]], words: list[str]) -> set[int]:
+    return {n for n, name, by in shares if by != 3 and all(word in fold(name) for word in words)}
+
+
+PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@PROPERTY
+@given(shares=ENTRIES, text=TEXTS, sort=st.sampled_from(list(Sort)), page=st.integers(1, 4))
+@pytest.mark.usefixtures("small_windows")
+def test_by_words_every_hit_comes_once(shares: list[tuple[int, str, int]], text: str, sort: Sort, page: int) -> None:
+    registry = fill(shares)
+    try:
+        hits = [hit.content_id[0] for hit in find(registry, text, sort=sort, page=page)]
+    finally:
+        registry.close()
+    assert len(hits) == len(set(hits))
+    assert set(hits) == expected(shares, text.split())
+
+
+@PROPERTY
+@given(shares=ENTRIES, page=st.integers(1, 4), ext=st.sampled_from(["", "c", "c abc"]), least=st.integers(0, 5))
+@pytest.mark.usefixtures("small_windows")
+def test_of_everything_every_hit_comes_once(
+    shares: list[tuple[int, str, int]], page: int, ext: str, least: int
+) -> None:
+    registry = fill(shares)
+    try:
+        hits = [hit.content_id[0] for hit in find(registry, by=By.ALL, ext=ext, sizes=(least, 99), page=page)]
+    finally:
+        registry.close()
+    assert len(hits) == len(set(hits))
+    suffix = "." + ext if ext else ""
+    assert set(hits) == {n for n, name, by in shares if by != 3 and n >= least and fold(name).endswith(suffix)}
+
+
+@PROPERTY
+@given(shares=ENTRIES, text=TEXTS, sort=st.sampled_from(list(Sort)), page=st.integers(1, 4))
+def test_within_one_window_the_order_is_the_one_of_the_keys(
+    shares: list[tuple[int, str, int]], text: str, sort: Sort, page: int
+) -> None:
+    registry = fill(shares)
+    try:
+        hits = [hit.content_id[0] for hit in find(registry, text, sort=sort, page=page)]
+        rows = {
+            row["content_id"][0]: row["id"] for row in registry._database.query("SELECT id, content_id FROM content")
+        }
+    finally:
+        registry.close()
+    query = parse(Search(0, By.TEXT, text))
+    keys = {}
+    for number in expected(shares, text.split()):
+        live = [(name, by) for n, name, by in shares if n == number and by != 3]
+        matching = [name for name, _ in live if query.matches(fold(name))]
+        best = min(matching, key=lambda name: (query.rank(fold(name)) * (sort is not Sort.NAME), fold(name), name))
+        devices = {by for _, by in live}
+        newest = number + max(devices)
+        keys[number] = order(
+            sort_key(sort, query.rank(fold(best)), len(devices), newest, number, best, rows[number])
+        )
+    assert hits == sorted(keys, key=keys.__getitem__)
+
+
+@pytest.mark.usefixtures("small_windows")
+@pytest.mark.parametrize("page", [1, 2, 5])
+def test_many_contents_of_one_name_and_one_digest(registry: SqliteRegistry, page: int) -> None:
+    same = [Entry(b"\x01" * 31 + bytes([n]), b"\x02" * 32, n, "same name.txt", n) for n in range(12)]
+    join(registry, 1, *same)
+    for by, text in ((By.NAME, "same name.txt"), (By.SHA256, "02" * 32), (By.ID, "01" * 20), (By.TEXT, "same")):
+        hits = find(registry, text, by, page=page)
+        assert sorted(hit.size for hit in hits) == list(range(12)), by
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_an_empty_page_is_not_the_end(registry: SqliteRegistry) -> None:
+    join(registry, 1, *(entry(n, f"alpha {n}") for n in range(1, 20)))
+    join(registry, 2, entry(20, "alpha last"))
+    registry.depart(device(1), 0.0)
+    query = parse(Search(0, By.TEXT, "alpha"))
+    first = registry.search(query, 10, 0.0)
+    assert first.items == []
+    assert first.next is not None
+    assert [hit.content_id[0] for hit in find(registry, "alpha")] == [20]
+    assert [hit.content_id[0] for hit in find(registry, by=By.ALL)] == [20]
+
+
+def test_a_new_file_does_not_disturb_a_search_under_way(registry: SqliteRegistry) -> None:
+    join(registry, 1, *(entry(n, f"alpha {n:02}") for n in range(10, 20)))
+    message = Search(0, By.TEXT, "alpha", sort=Sort.NAME)
+    query = parse(message)
+    first = registry.search(query, 4, 0.0)
+    join(registry, 2, entry(1, "alpha 00"), entry(99, "alpha 99"))
+    rest = parse(Search(0, By.TEXT, "alpha", sort=Sort.NAME, cursor=query.cursor(first.next)))
+    second = registry.search(rest, 100, 0.0)
+    found = [hit.content_id[0] for hit, _ in first.items + second.items]
+    assert found == [*range(10, 20), 99]
+
+
+def test_each_hit_knows_where_to_go_on(registry: SqliteRegistry) -> None:
+    """The service cuts a page that grows too long: any hit may be the last of its page."""
+    join(registry, 1, *(entry(n, f"alpha {n}") for n in range(1, 9)))
+    for message in (Search(0, By.TEXT, "alpha"), Search(0, By.ALL)):
+        query = parse(message)
+        whole = registry.search(query, 100, 0.0).items
+        for index, (_, after) in enumerate(whole):
+            again = parse(Search(0, message.by, message.text, cursor=query.cursor(after)))
+            assert registry.search(again, 100, 0.0).items == whole[index + 1 :]
+
+
+def test_no_plan_scans_or_sorts_what_grows(registry: SqliteRegistry) -> None:
+    """Flat cost: no statement of a page walks a whole table, apart from the bounded walk for short words."""
+    join(registry, 1, *(entry(n, f"alpha {n}") for n in range(1, 9)))
+    plans: list[str] = []
+    database = registry._database
+    plain = database.query
+
+    def explained(sql: str, params: object = ()) -> list[object]:
+        plans.extend(f"{row[3]} / {sql}" for row in plain("EXPLAIN QUERY PLAN " + sql, params))  # type: ignore[arg-type]
+        return plain(sql, params)  # type: ignore[arg-type, return-value]
+
+    database.query = explained  # type: ignore[method-assign, assignment]
+    for by, text in ((By.TEXT, "alpha"), (By.TEXT, "a"), (By.ALL, ""), (By.ID, "01" * 5), (By.SHA256, "fe" * 32)):
+        find(registry, text, by)
+    find(registry, "alpha 1", By.NAME)
+    registry.holders(b"\x01" * 32, b"", 5, 0.0)
+    registry.members(b"\x01" * 32, b"", 5, 0.0)
+    scans = [plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] not in ("l", "m", "x", "(subquery-2)", "t")]
+    assert plans
+    assert not scans
+    assert not [plan for plan in plans if plan.startswith("SCAN t ") and "VIRTUAL TABLE" not in plan]

@@ -2,9 +2,9 @@
 
     python bench/startup.py [ROUNDS]
 
-Runs the cases in turn (A B C A B C ...), so that a slow moment of the machine hits all alike, and prints medians
-and the ratio to the baseline. It measures and never asserts. The status case talks to a fake daemon in this
-process.
+Runs the cases in turn (A B C A B C ...), so that a slow moment of the machine hits all alike, and prints the
+medians and their ratio to the baseline. It measures and never asserts. The status case talks to a fake daemon
+in this process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import msgpack  # type: ignore[import-untyped]  # noqa: E402
+import msgpack  # noqa: E402
 import zmq  # noqa: E402
 
 from protocol.control import Request  # noqa: E402
@@ -82,7 +82,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "control.sock")
         # Byte code is cached as in an installed package, whatever the caller's environment says.
-        environ = {**os.environ, "P2PCTL_SOCKET": path, "PYTHONPYCACHEPREFIX": os.path.join(directory, "cache")}
+        environ = {
+            **os.environ,
+            "P2PCTL_SOCKET": path,
+            "PYTHONPYCACHEPREFIX": os.path.join(directory, "cache"),
+        }
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
         with ControlDaemon(path, answer):
             for arguments in CASES.values():

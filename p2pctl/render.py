@@ -199,7 +199,10 @@ class Output:
         """To stdout: UTF-8 for machines, the terminal's own encoding for people."""
         encoding = (sys.stdout.encoding or "utf-8") if self.human else "utf-8"
         sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode(encoding, errors))
+        rest = memoryview(text.encode(encoding, errors))
+        while rest:
+            # Under PYTHONUNBUFFERED this is a raw file, which may take a part only.
+            rest = rest[sys.stdout.buffer.write(rest) :]
         if self.shape != "json":
             sys.stdout.buffer.flush()
 

@@ -94,7 +94,9 @@ class App:
         lines = []
         if settings.tracker_listen is not None:
             port = self._build_tracker(settings.tracker_listen, identity)
-            where = format_endpoint(self._shown_host(settings.tracker_listen, settings.tracker_announce), port)
+            where = format_endpoint(
+                self._shown_host(settings.tracker_listen, settings.tracker_announce), port
+            )
             lines.append(f"Tracker listening on {where}")
             self._tracker_shown = where
             if settings.role == "peer":
@@ -113,7 +115,9 @@ class App:
         self._bind_control()
         for line in lines:
             print(line, flush=True)
-        log.info("= p2pd %s, network %s, key check %s", VERSION, self._secret.network, self._secret.check_value)
+        log.info(
+            "= p2pd %s, network %s, key check %s", VERSION, self._secret.network, self._secret.check_value
+        )
 
     _tracker_shown = ""
     _peer_shown = ""
@@ -153,7 +157,13 @@ class App:
         self._zap.add(PEER_DOMAIN, admission)
         reactors = Reactors(self._reactor("uploads"), self._reactor("downloads"), self._reactor("links"))
         self._peer = PeerService(
-            settings.home, identity, reactors, admission, trackers, settings.peer_announce, settings.share_downloads
+            settings.home,
+            identity,
+            reactors,
+            admission,
+            trackers,
+            settings.peer_announce,
+            settings.share_downloads,
         )
         return self._peer.router.bind(listen.host, listen.port)
 
@@ -215,4 +225,3 @@ def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey) -> None:
         await App(settings, secret, device).run()
 
     asyncio.run(main())
-

@@ -35,34 +35,63 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    top = _Parser("p2pd", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = _Parser(
+        "p2pd", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     top.add_argument("--version", action="version", version=f"p2pd {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     tracker = commands.add_parser("tracker", help="run the tracker: who is here, who has what, search")
-    tracker.add_argument("--listen", dest="tracker.listen", metavar="[HOST:]PORT", help="where to listen (default 9000)")
-    tracker.add_argument("--announce", dest="tracker.announce", metavar="HOST", help="the address others should use")
+    tracker.add_argument(
+        "--listen", dest="tracker.listen", metavar="[HOST:]PORT", help="where to listen (default 9000)"
+    )
+    tracker.add_argument(
+        "--announce", dest="tracker.announce", metavar="HOST", help="the address others should use"
+    )
     _common(tracker)
     peer = commands.add_parser("peer", help="run a peer: share and download")
     peer.add_argument(
-        "--tracker", dest="peer.trackers", metavar="HOST[:PORT]", action="append", help="a tracker; may be repeated"
+        "--tracker",
+        dest="peer.trackers",
+        metavar="HOST[:PORT]",
+        action="append",
+        help="a tracker; may be repeated",
     )
-    peer.add_argument("--listen", dest="peer.listen", metavar="[HOST:]PORT", help="where to listen (default 8001)")
     peer.add_argument(
-        "--announce", dest="peer.announce", metavar="HOST:PORT", help="the address others should use, behind a port forward"
+        "--listen", dest="peer.listen", metavar="[HOST:]PORT", help="where to listen (default 8001)"
     )
     peer.add_argument(
-        "--with-tracker", dest="peer.with_tracker", action="store_true", default=None, help="run the tracker too"
+        "--announce",
+        dest="peer.announce",
+        metavar="HOST:PORT",
+        help="the address others should use, behind a port forward",
     )
-    peer.add_argument("--tracker-listen", dest="tracker.listen", metavar="[HOST:]PORT", help="where that tracker listens")
     peer.add_argument(
-        "--no-share-downloads", dest="peer.share_downloads", action="store_false", default=None,
+        "--with-tracker",
+        dest="peer.with_tracker",
+        action="store_true",
+        default=None,
+        help="run the tracker too",
+    )
+    peer.add_argument(
+        "--tracker-listen", dest="tracker.listen", metavar="[HOST:]PORT", help="where that tracker listens"
+    )
+    peer.add_argument(
+        "--no-share-downloads",
+        dest="peer.share_downloads",
+        action="store_false",
+        default=None,
         help="do not share what was downloaded",
     )
     _common(peer)
     commands.add_parser("invite", help="print a new random secret for a swarm (128 bits)")
-    for name, text in (("check", "read the settings, say what is wrong, and stop"), ("paths", "print every path in use")):
+    for name, text in (
+        ("check", "read the settings, say what is wrong, and stop"),
+        ("paths", "print every path in use"),
+    ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--role", choices=("peer", "tracker"), default="peer", help="whose settings (default peer)")
+        command.add_argument(
+            "--role", choices=("peer", "tracker"), default="peer", help="whose settings (default peer)"
+        )
         command.add_argument("--json", action="store_true", help="one JSON document")
         _common(command, secrets=False)
     commands.add_parser("version", help="print the version")
@@ -71,26 +100,46 @@ def parser() -> argparse.ArgumentParser:
 
 def _common(command: argparse.ArgumentParser, *, secrets: bool = True) -> None:
     place = command.add_argument_group("places")
-    place.add_argument("--config", metavar="FILE", help="settings in TOML (default: p2pd.toml in the configuration directory)")
+    place.add_argument(
+        "--config",
+        metavar="FILE",
+        help="settings in TOML (default: p2pd.toml in the configuration directory)",
+    )
     place.add_argument("--home", dest="daemon.home", metavar="DIR", help="keys, state and control socket")
-    place.add_argument("--socket", dest="daemon.socket", metavar="PATH", help="control socket (default: in the home)")
-    place.add_argument("--network", dest="daemon.network", metavar="NAME", help="name of the swarm (default: default)")
+    place.add_argument(
+        "--socket", dest="daemon.socket", metavar="PATH", help="control socket (default: in the home)"
+    )
+    place.add_argument(
+        "--network", dest="daemon.network", metavar="NAME", help="name of the swarm (default: default)"
+    )
     if not secrets:
         return
     secret = command.add_argument_group(
-        "password", "the same for all members; asked at a hidden prompt unless given here or kept from an earlier start"
+        "password",
+        "the same for all members; asked at a hidden prompt unless given here or kept from an earlier start",
     )
     source = secret.add_mutually_exclusive_group()
-    source.add_argument("--password-file", dest="password.file", metavar="FILE", help="only its owner may read it")
-    source.add_argument("--password-fd", dest="password_fd", metavar="N", type=int, help="read it from this descriptor")
-    source.add_argument("--password-command", dest="password.command", metavar="CMD", help="run this, take what it prints")
+    source.add_argument(
+        "--password-file", dest="password.file", metavar="FILE", help="only its owner may read it"
+    )
+    source.add_argument(
+        "--password-fd", dest="password_fd", metavar="N", type=int, help="read it from this descriptor"
+    )
+    source.add_argument(
+        "--password-command", dest="password.command", metavar="CMD", help="run this, take what it prints"
+    )
     source.add_argument("--ask-password", action="store_true", help="ask again instead of using the kept key")
     secret.add_argument(
-        "--allow-weak-password", dest="password.allow_weak", action="store_true", default=None,
+        "--allow-weak-password",
+        dest="password.allow_weak",
+        action="store_true",
+        default=None,
         help="accept under 12 characters (tests, demonstrations)",
     )
     log = command.add_argument_group("log")
-    log.add_argument("--log-level", dest="log.level", metavar="L", help="debug, info, warning or error (default info)")
+    log.add_argument(
+        "--log-level", dest="log.level", metavar="L", help="debug, info, warning or error (default info)"
+    )
     log.add_argument("--log-format", dest="log.format", metavar="F", help="text or json (default text)")
 
 

@@ -70,7 +70,9 @@ class Key:
 KEYS: dict[str, Key] = {
     "daemon.home": Key("", _text, "directory of keys, state and the control socket"),
     "daemon.socket": Key("", _text, "path of the control socket (default: control.sock in the home)"),
-    "daemon.network": Key("default", _text, "name of the swarm; part of the key, so it must be the same everywhere"),
+    "daemon.network": Key(
+        "default", _text, "name of the swarm; part of the key, so it must be the same everywhere"
+    ),
     "peer.listen": Key(str(PEER_PORT), _text, "[HOST:]PORT other peers dial"),
     "peer.announce": Key("", _text, "HOST:PORT to tell the tracker instead, behind a port forward"),
     "peer.trackers": Key([], _list, "HOST[:PORT] of each tracker"),
@@ -141,7 +143,9 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Fault("usage", f"cannot read {path}: {error.strerror}", "name another file with --config") from error
+        raise Fault(
+            "usage", f"cannot read {path}: {error.strerror}", "name another file with --config"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Fault("usage", f"{path}: {error}") from error
     values: dict[str, Any] = {}
@@ -173,8 +177,14 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _settings(role: str, values: dict[str, Any], found: Path | None) -> Settings:
-    home = Path(values["daemon.home"]).expanduser().absolute() if values["daemon.home"] else default_home(role)
-    socket = Path(values["daemon.socket"]).expanduser().absolute() if values["daemon.socket"] else home / "control.sock"
+    home = (
+        Path(values["daemon.home"]).expanduser().absolute() if values["daemon.home"] else default_home(role)
+    )
+    socket = (
+        Path(values["daemon.socket"]).expanduser().absolute()
+        if values["daemon.socket"]
+        else home / "control.sock"
+    )
     if len(os.fsencode(socket)) > MAX_SOCKET_PATH:
         raise Fault(
             "usage",
@@ -188,7 +198,9 @@ def _settings(role: str, values: dict[str, Any], found: Path | None) -> Settings
     announce = values["peer.announce"]
     listen = parse_listen(values["peer.listen"], PEER_PORT) if is_peer else None
     tracker_listen = parse_listen(values["tracker.listen"], TRACKER_PORT) if with_tracker else None
-    trackers = tuple(parse_endpoint(text, TRACKER_PORT) for text in values["peer.trackers"]) if is_peer else ()
+    trackers = (
+        tuple(parse_endpoint(text, TRACKER_PORT) for text in values["peer.trackers"]) if is_peer else ()
+    )
     if is_peer and tracker_listen is not None and not trackers:
         trackers = (Endpoint(tracker_listen.host or "127.0.0.1", tracker_listen.port),)
     if is_peer and not trackers:

@@ -135,7 +135,9 @@ class ControlApi:
         warnings = []
         for tracker, done in zip(peer.trackers, results, strict=True):
             if not done:
-                reason = tracker.error.message if tracker.error else f"the tracker at {tracker.endpoint} is slow"
+                reason = (
+                    tracker.error.message if tracker.error else f"the tracker at {tracker.endpoint} is slow"
+                )
                 warnings.append(f"not published yet: {reason}; it will be as soon as the tracker takes it")
         return any(results), warnings
 
@@ -165,17 +167,29 @@ class ControlApi:
         matches = self._peer.finder.own(reference)
         if not matches:
             matches = [
-                share for share in self._peer.store.list_shares() if reference.text in (share.name, share.path)
+                share
+                for share in self._peer.store.list_shares()
+                if reference.text in (share.name, share.path)
             ]
         if not matches:
             raise Fault("not_found", f"{safe(ref)!r} is not shared here", "p2pctl list shows what is")
-        if len({share.share_id for share in matches}) > 1 and len({share.content_id for share in matches}) > 1:
+        if (
+            len({share.share_id for share in matches}) > 1
+            and len({share.content_id for share in matches}) > 1
+        ):
             found = [
-                {"id": share.content_id.hex() if share.content_id else "", "name": share.name, "size_bytes": share.size}
+                {
+                    "id": share.content_id.hex() if share.content_id else "",
+                    "name": share.name,
+                    "size_bytes": share.size,
+                }
                 for share in matches[:20]
             ]
             raise Fault(
-                "ambiguous", f"{safe(ref)!r} means {len(matches)} shares", "name one by its id", {"matches": found}
+                "ambiguous",
+                f"{safe(ref)!r} means {len(matches)} shares",
+                "name one by its id",
+                {"matches": found},
             )
         return matches[0]
 
@@ -262,7 +276,9 @@ class ControlApi:
         reference = parse_reference(asked.ref)
         wanted = Wanted(
             content_id=hit.content_id,
-            name=reference.value if reference.kind == "name" and reference.value in hit.names else hit.names[0],
+            name=reference.value
+            if reference.kind == "name" and reference.value in hit.names
+            else hit.names[0],
             size=hit.size,
             directory=os.path.realpath(asked.directory),
             file=asked.file,
@@ -329,11 +345,34 @@ def _cut(items: list[Item]) -> tuple[list[Item], bool]:
 def _skipped(wanted: Wanted, hit: Hit, path: str) -> Item:
     now = time.time()
     row = Download(
-        transfer_id="", content_id=hit.content_id, name=wanted.name, size=hit.size, directory=wanted.directory,
-        target_name=os.path.basename(path), part_name="", exists_policy="skip", state="done", error_code=None,
-        error=None, created_at=now, finished_at=now, path=path, resumed_bytes=0, received_bytes=0,
-        check_sha256=False, share=False, from_user=False, part_stamp=None, committed=b"",
+        transfer_id="",
+        content_id=hit.content_id,
+        name=wanted.name,
+        size=hit.size,
+        directory=wanted.directory,
+        target_name=os.path.basename(path),
+        part_name="",
+        exists_policy="skip",
+        state="done",
+        error_code=None,
+        error=None,
+        created_at=now,
+        finished_at=now,
+        path=path,
+        resumed_bytes=0,
+        received_bytes=0,
+        check_sha256=False,
+        share=False,
+        from_user=False,
+        part_stamp=None,
+        committed=b"",
     )
     item = transfer_item(row, hit.sha256.hex())
-    return {**item, "transfer": None, "state": "skipped", "received_bytes": 0, "verified": False, "sources": 0}
-
+    return {
+        **item,
+        "transfer": None,
+        "state": "skipped",
+        "received_bytes": 0,
+        "verified": False,
+        "sources": 0,
+    }

@@ -94,7 +94,9 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
     state = row.state if row.final else running.phase if running is not None else row.state
     if not row.final and row.state in ("disk_full", "missing_storage"):
         state = row.state
-    received = row.size if row.state == "done" else running.verified if running is not None else row.received_bytes
+    received = (
+        row.size if row.state == "done" else running.verified if running is not None else row.received_bytes
+    )
     rate, eta = 0, None
     ended = row.finished_at if row.finished_at is not None else time.time()
     duration = max(0.0, ended - row.created_at)
@@ -140,6 +142,14 @@ def progress_item(transfer: Transfer) -> Item:
     """A progress event of `wait`."""
     item = transfer_item(transfer, None)
     keys = (
-        "transfer", "name", "state", "received_bytes", "size_bytes", "resumed_bytes", "rate_bytes_per_s", "eta_s", "sources",
+        "transfer",
+        "name",
+        "state",
+        "received_bytes",
+        "size_bytes",
+        "resumed_bytes",
+        "rate_bytes_per_s",
+        "eta_s",
+        "sources",
     )
     return {key: item[key] for key in keys}

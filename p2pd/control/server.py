@@ -32,7 +32,9 @@ Method = Callable[[dict[str, Any], Progress], Awaitable[Mapping[str, Any]]]
 class ControlServer:
     """Serves `methods` on an ipc socket. The caller holds the lock of the home: binding takes over what is at the path."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: Path, methods: Mapping[str, Method]) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], path: Path, methods: Mapping[str, Method]
+    ) -> None:
         self._context = zmq.asyncio.Context.shadow(context)
         self._path = path
         self._methods = methods
@@ -48,7 +50,11 @@ class ControlServer:
             pass
         else:
             if not stat.S_ISSOCK(status.st_mode):
-                raise Fault("usage", f"{self._path} is in the way: it is not a socket", "move it, or choose --socket PATH")
+                raise Fault(
+                    "usage",
+                    f"{self._path} is in the way: it is not a socket",
+                    "move it, or choose --socket PATH",
+                )
         socket = self._context.socket(zmq.ROUTER)
         options.apply(socket, options.Kind.IPC)
         # The mode of the socket file comes from the umask of the moment it is bound.
@@ -58,7 +64,9 @@ class ControlServer:
         except zmq.ZMQError as error:
             socket.close()
             raise Fault(
-                "storage", f"cannot bind the control socket {self._path}: {error}", "choose another place with --socket PATH"
+                "storage",
+                f"cannot bind the control socket {self._path}: {error}",
+                "choose another place with --socket PATH",
             ) from error
         finally:
             os.umask(before)
@@ -116,10 +124,16 @@ class ControlServer:
         except ClientGone:
             return
         except asyncio.CancelledError:
-            answer = control.encode_error(request.id, Fault("no_daemon", "the daemon is stopping", "start it again"))
-        except Exception as error:  # a bug in one method must not end the server, nor leave its client without an answer
+            answer = control.encode_error(
+                request.id, Fault("no_daemon", "the daemon is stopping", "start it again")
+            )
+        except (
+            Exception
+        ) as error:  # a bug in one method must not end the server, nor leave its client without an answer
             log.exception("! %s failed", request.method)
-            answer = control.encode_error(request.id, Fault("failure", f"internal error: {error}", "see the daemon's log"))
+            answer = control.encode_error(
+                request.id, Fault("failure", f"internal error: {error}", "see the daemon's log")
+            )
         await self._answer(rid, answer)
 
     async def _answer(self, rid: bytes, data: bytes) -> None:

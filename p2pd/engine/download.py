@@ -24,8 +24,8 @@ from p2pd.engine.events import (
     SourceReady,
     Suspend,
 )
-from p2pd.engine.pieces import PieceMap
 from p2pd.engine.picker import Picker
+from p2pd.engine.pieces import PieceMap
 from protocol.errors import Refusal
 from protocol.limits import MAX_BLOCK
 

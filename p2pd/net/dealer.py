@@ -211,7 +211,9 @@ class Link:
         if self.state is LinkState.READY:
             self._record(frame.buffer)
         elif self._busy:
-            self._early.append(frame.bytes)  # a record right behind ACCEPT, while ACCEPT is still being checked
+            self._early.append(
+                frame.bytes
+            )  # a record right behind ACCEPT, while ACCEPT is still being checked
             if len(self._early) > 4:
                 raise RemoteProtocolError("too much before the handshake is through")
         elif self.state is LinkState.HELLO:

@@ -20,7 +20,11 @@ class ListenerGuard:
     """Feeds a Warden with what the socket's monitor and its frames tell. `on_gone(descriptor)`: a connection ended."""
 
     def __init__(
-        self, reactor: Reactor, socket: zmq.Socket[bytes], admission: Admission, on_gone: Callable[[int], object]
+        self,
+        reactor: Reactor,
+        socket: zmq.Socket[bytes],
+        admission: Admission,
+        on_gone: Callable[[int], object],
     ) -> None:
         self._reactor = reactor
         self._socket = socket
@@ -80,6 +84,10 @@ def bind_fault(error: zmq.ZMQError, host: str, port: int, role: str) -> Fault:
             f"another p2pd {role} may be running here: choose another port with --listen, or 0 for any free one",
         )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Fault("network", f"no right to listen on {where}", "choose a port of 1024 or above with --listen")
+        return Fault(
+            "network", f"no right to listen on {where}", "choose a port of 1024 or above with --listen"
+        )
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return Fault("network", f"cannot listen on {where}: {reason}", "choose an address of this machine with --listen")
+    return Fault(
+        "network", f"cannot listen on {where}: {reason}", "choose an address of this machine with --listen"
+    )

@@ -52,7 +52,10 @@ class Reactor:
     """See the module. `executor` runs offloaded work; `clock` gives monotonic seconds."""
 
     def __init__(
-        self, name: str, context: zmq.Context[zmq.Socket[bytes]], executor: Executor,
+        self,
+        name: str,
+        context: zmq.Context[zmq.Socket[bytes]],
+        executor: Executor,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -130,7 +133,9 @@ class Reactor:
         def run() -> None:
             try:
                 result = work()
-            except Exception as error:  # whatever went wrong is the caller's to judge, on the reactor's thread
+            except (
+                Exception
+            ) as error:  # whatever went wrong is the caller's to judge, on the reactor's thread
                 self.call(then, None, error)
             else:
                 self.call(then, result, None)

@@ -92,7 +92,12 @@ class SealedRouter:
     """See the module. `domain` names the listener to the ZAP handler."""
 
     def __init__(
-        self, reactor: Reactor, identity: Identity, dialect: Dialect, admission: Admission, domain: str,
+        self,
+        reactor: Reactor,
+        identity: Identity,
+        dialect: Dialect,
+        admission: Admission,
+        domain: str,
         handler: Handler,
     ) -> None:
         self.reactor = reactor
@@ -206,7 +211,9 @@ class SealedRouter:
         if descriptor >= 0:
             self._by_descriptor[descriptor] = conn
         identity = self._identity
-        responder = Responder(identity.secret, identity.device, identity.info, self._dialect, identity.entropy)
+        responder = Responder(
+            identity.secret, identity.device, identity.info, self._dialect, identity.entropy
+        )
         data = frame.bytes
         conn.busy = True
         conn.responder = responder
@@ -231,7 +238,9 @@ class SealedRouter:
         conn.busy = True
         self.reactor.offload(partial(conn.responder.receive_prove, data), partial(self._accept, conn))
 
-    def _accept(self, conn: Conn, result: tuple[bytes, Established] | None, error: BaseException | None) -> None:
+    def _accept(
+        self, conn: Conn, result: tuple[bytes, Established] | None, error: BaseException | None
+    ) -> None:
         conn.busy = False
         now = self.reactor.clock()
         if conn.closed:
@@ -390,4 +399,3 @@ def _observed_host(frame: zmq.Frame) -> str:
         return canonical(str(frame.get("Peer-Address")))
     except zmq.ZMQError:
         return "0.0.0.0"
-

@@ -151,12 +151,15 @@ class Warden:
 
     # -- what to do ---------------------------------------------------------------------------------------
 
-    def cut(self, fd: int, reason: str) -> Cut | None:
-        """End this connection now; None if it is not known or no longer itself. DISCONNECTED will follow."""
+    def cut(self, fd: int, reason: str, abort: bool = True) -> Cut | None:
+        """End this connection now; None if it is not known or no longer itself. DISCONNECTED will follow.
+
+        With `abort` the far end gets a reset and what was on its way to it is dropped: the kernel keeps nothing.
+        """
         watched = self._watched.get(fd)
         if watched is None or watched.cut:
             return None
-        if watched.identity is None or not _shut(fd, watched.identity):
+        if watched.identity is None or not _shut(fd, watched.identity, abort):
             return None
         watched.cut = True
         _log.info("! %s: cut: %s", watched.address, reason)
@@ -171,7 +174,7 @@ class Warden:
                 continue
             reason, used, moved = self._judge(fd, watched, now)
             if reason:
-                done = self.cut(fd, reason)
+                done = self.cut(fd, reason, abort=now < watched.deadline)
                 if done is not None:
                     cuts.append(done)
                 elif watched.identity is not None:
@@ -283,7 +286,7 @@ def _octets_waiting(fd: int) -> int:
     return max(0, waiting[0])
 
 
-def _shut(fd: int, identity: tuple[int, object]) -> bool:
+def _shut(fd: int, identity: tuple[int, object], abort: bool) -> bool:
     """shutdown(2) both ways if the descriptor is still the same connection; False if it is not."""
     try:
         held = os.dup(fd)
@@ -295,6 +298,8 @@ def _shut(fd: int, identity: tuple[int, object]) -> bool:
             return False
         borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=number)
         try:
+            if abort:  # else a flooder at a closed window keeps our half of the connection for a minute
+                borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             borrowed.shutdown(socket.SHUT_RDWR)
         except OSError:
             return False

@@ -79,7 +79,11 @@ class Downloads:
         target = self._target_name(wanted)
         for transfer in self._active.values():
             row = transfer.row
-            same = (row.content_id, row.directory, row.target_name) == (wanted.content_id, wanted.directory, target)
+            same = (row.content_id, row.directory, row.target_name) == (
+                wanted.content_id,
+                wanted.directory,
+                target,
+            )
             if same:
                 return transfer
         taken = await asyncio.to_thread(_check_target, wanted, target)
@@ -91,8 +95,15 @@ class Downloads:
                 {"path": os.path.join(wanted.directory, target)},
             )
         row = self._services.store.add_download(
-            wanted.content_id, wanted.name, wanted.size, wanted.directory, target, time.time(),
-            exists_policy=wanted.exists, check_sha256=wanted.check_sha256, share=wanted.share,
+            wanted.content_id,
+            wanted.name,
+            wanted.size,
+            wanted.directory,
+            target,
+            time.time(),
+            exists_policy=wanted.exists,
+            check_sha256=wanted.check_sha256,
+            share=wanted.share,
             from_user=wanted.file is not None,
         )
         return self._begin(row)

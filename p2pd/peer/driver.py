@@ -210,7 +210,14 @@ class Driver:
     # -- blocks -------------------------------------------------------------------------------------------
 
     def _block(
-        self, peer: Peer, assembly: _Assembly, piece: int, offset: int, length: int, reply: Any, payload: memoryview
+        self,
+        peer: Peer,
+        assembly: _Assembly,
+        piece: int,
+        offset: int,
+        length: int,
+        reply: Any,
+        payload: memoryview,
     ) -> None:
         if self.stopped or assembly.failed:
             return

@@ -54,7 +54,9 @@ class Finder:
 
     async def settle(self) -> None:
         """Waits for the first attempt to reach each tracker, for a moment."""
-        waiting = [tracker.settled(SETTLE_SECONDS) for tracker in self._trackers if tracker.state == "connecting"]
+        waiting = [
+            tracker.settled(SETTLE_SECONDS) for tracker in self._trackers if tracker.state == "connecting"
+        ]
         if waiting:
             await asyncio.gather(*waiting)
 
@@ -64,7 +66,10 @@ class Finder:
         cursors = _read_cursor(cursor)
         asked = [t for t in self._trackers if not cursor or cursors.get(str(t.endpoint))]
         replies = await asyncio.gather(
-            *(self._search_one(tracker, query, limit, cursors.get(str(tracker.endpoint), "")) for tracker in asked)
+            *(
+                self._search_one(tracker, query, limit, cursors.get(str(tracker.endpoint), ""))
+                for tracker in asked
+            )
         )
         faults = [reply for reply in replies if isinstance(reply, Fault)]
         pages = [(t, r) for t, r in zip(asked, replies, strict=True) if isinstance(r, Hits)]
@@ -78,9 +83,19 @@ class Finder:
         nexts = {str(tracker.endpoint): page.next for tracker, page in pages if page.next}
         return Answer(list(merged.values()), _write_cursor(nexts), faults)
 
-    async def _search_one(self, tracker: TrackerClient, query: Query, limit: int, cursor: str) -> Hits | Fault:
+    async def _search_one(
+        self, tracker: TrackerClient, query: Query, limit: int, cursor: str
+    ) -> Hits | Fault:
         message = Search(
-            0, query.by, query.text, query.ext, query.min_size, query.max_size, query.sort, min(limit, MAX_HITS), cursor
+            0,
+            query.by,
+            query.text,
+            query.ext,
+            query.min_size,
+            query.max_size,
+            query.sort,
+            min(limit, MAX_HITS),
+            cursor,
         )
         reply: Hits | Fault = await _ask(tracker, message, Hits)
         return reply
@@ -141,7 +156,9 @@ class Finder:
                 _merge(hits, hit)
         if not hits:
             raise Fault(
-                "not_found", f"nobody shares {safe(text)!r}", "p2pctl search TEXT finds names that contain a word"
+                "not_found",
+                f"nobody shares {safe(text)!r}",
+                "p2pctl search TEXT finds names that contain a word",
             )
         if len(hits) > 1:
             raise _ambiguous(text, list(hits.values()))
@@ -184,7 +201,11 @@ def _merge(hits: dict[bytes, Hit], hit: Hit) -> None:
         return
     names = list(dict.fromkeys([*known.names, *hit.names]))[:16]
     hits[hit.content_id] = Hit(
-        known.content_id, known.sha256, known.size, names, max(known.sources, hit.sources),
+        known.content_id,
+        known.sha256,
+        known.size,
+        names,
+        max(known.sources, hit.sources),
         max(known.added_at, hit.added_at),
     )
 
@@ -204,7 +225,9 @@ def _matches(share: Share, kind: str, value: str) -> bool:
 
 
 def _ambiguous(text: str, hits: list[Hit]) -> Fault:
-    matches = [{"id": hit.content_id.hex(), "name": hit.names[0], "size_bytes": hit.size} for hit in hits[:20]]
+    matches = [
+        {"id": hit.content_id.hex(), "name": hit.names[0], "size_bytes": hit.size} for hit in hits[:20]
+    ]
     return Fault(
         "ambiguous",
         f"{safe(text)!r} means {len(hits)} different files",

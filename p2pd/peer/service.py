@@ -75,7 +75,8 @@ class PeerService:
         self.router = SealedRouter(reactors.uploads, identity, Dialect.PEER, admission, DOMAIN, self.uploads)
         self.uploads.router = self.router
         self.trackers = [
-            TrackerClient(reactors.links, identity, self.store, endpoint, self._listening, rng) for endpoint in trackers
+            TrackerClient(reactors.links, identity, self.store, endpoint, self._listening, rng)
+            for endpoint in trackers
         ]
         self.shares = Shares(self.store, self.catalogue, self._changed, self._forget)
         self.links = Links(reactors.downloads, identity)

@@ -48,7 +48,11 @@ class Shares:
     """See the module. `changed()` is called after each change of what is published; `forget(content_id)` lets uploads close a file."""
 
     def __init__(
-        self, store: State, catalogue: Catalogue, changed: Callable[[], object], forget: Callable[[bytes], object]
+        self,
+        store: State,
+        catalogue: Catalogue,
+        changed: Callable[[], object],
+        forget: Callable[[bytes], object],
     ) -> None:
         self._store = store
         self._catalogue = catalogue
@@ -93,12 +97,16 @@ class Shares:
             check_name(shown)
         except RemoteProtocolError as error:
             hint = "give another name with --as NAME" if name is None else "choose another name"
-            raise Fault("usage", f"{safe(shown)!r} cannot be shared under this name: {error}", hint) from error
+            raise Fault(
+                "usage", f"{safe(shown)!r} cannot be shared under this name: {error}", hint
+            ) from error
         if stamp.size > MAX_FILE:
             raise Fault("usage", f"{safe(real)} is larger than 1 TiB", "split it")
         known = self._store.share_by_path(real)
         if known is None and self._store.published_count() >= MAX_FILES_PER_DEVICE:
-            raise Fault("refused", f"this device shares {MAX_FILES_PER_DEVICE} files already", "remove some first")
+            raise Fault(
+                "refused", f"this device shares {MAX_FILES_PER_DEVICE} files already", "remove some first"
+            )
         if known is not None and name is None:
             shown = known.name
         share = self._store.add_share(real, shown, time.time())
@@ -184,7 +192,9 @@ class Shares:
                 continue
             finally:
                 os.close(fd)
-        raise Fault("storage", f"{safe(path)} keeps changing while it is hashed", "add it when it is finished")
+        raise Fault(
+            "storage", f"{safe(path)} keeps changing while it is hashed", "add it when it is finished"
+        )
 
     # -- serving and watching -----------------------------------------------------------------------------
 

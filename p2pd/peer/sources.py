@@ -28,7 +28,9 @@ MAX_SOURCES = 16  # devices dialled for one download
 class SourceFinder:
     """See the module."""
 
-    def __init__(self, store: State, reactor: Reactor, links: Links, trackers: list[TrackerClient], own_id: bytes) -> None:
+    def __init__(
+        self, store: State, reactor: Reactor, links: Links, trackers: list[TrackerClient], own_id: bytes
+    ) -> None:
         self.interval = INTERVAL_SECONDS
         self._store = store
         self._reactor = reactor
@@ -57,7 +59,9 @@ class SourceFinder:
         except Fault as fault:
             return fault
         if not isinstance(reply, Sources):
-            return Fault("network", f"the tracker at {tracker.endpoint} gave another answer than was asked for")
+            return Fault(
+                "network", f"the tracker at {tracker.endpoint} gave another answer than was asked for"
+            )
         found = {}
         for source in reply.items:
             try:
@@ -79,8 +83,14 @@ class SourceFinder:
             return None
         if faults and len(faults) == len(self._trackers):
             return faults[0]
-        return Fault("network", "nobody who is reachable now has this file", "it starts by itself when a source appears")
+        return Fault(
+            "network",
+            "nobody who is reachable now has this file",
+            "it starts by itself when a source appears",
+        )
 
     def proved(self, content_id: bytes, peer: Peer) -> None:
         """This peer gave good data: remember it."""
-        self._store.remember_source(content_id, peer.device_id, peer.endpoint.host, peer.endpoint.port, time.time())
+        self._store.remember_source(
+            content_id, peer.device_id, peer.endpoint.host, peer.endpoint.port, time.time()
+        )

@@ -94,7 +94,9 @@ class TrackerClient:
             )
         reply = await ask(self._reactor, link, message, timeout)
         if isinstance(reply, Lost):
-            raise Fault("network", f"the tracker at {self.endpoint} did not answer: {reply.text}", "try again")
+            raise Fault(
+                "network", f"the tracker at {self.endpoint} did not answer: {reply.text}", "try again"
+            )
         if isinstance(reply, Refused):
             raise _refused(self.endpoint, reply)
         return reply
@@ -106,8 +108,10 @@ class TrackerClient:
     async def wait_published(self, revision: int, timeout: float) -> bool:
         """True when the tracker has our list up to `revision`; False when it does not within `timeout` seconds or is not reachable."""
         await self._until(
-            lambda: (self.published is not None and self.published >= revision)
-            or self.state in ("unreachable", "wrong_password", "refused"),
+            lambda: (
+                (self.published is not None and self.published >= revision)
+                or self.state in ("unreachable", "wrong_password", "refused")
+            ),
             timeout,
         )
         return self.published is not None and self.published >= revision
@@ -130,7 +134,9 @@ class TrackerClient:
         while True:
             lost = await self._session()
             await self._fell(lost)
-            delay = min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(self._failures, 10)) * self._rng.uniform(0.5, 1.0)
+            delay = min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(self._failures, 10)) * self._rng.uniform(
+                0.5, 1.0
+            )
             self._failures += 1
             await asyncio.sleep(max(delay, float(lost.retry_s)))
 
@@ -177,8 +183,13 @@ class TrackerClient:
 
         def dial() -> Link:
             return Link(
-                self._reactor, self._identity, Dialect.TRACKER, address, decode_reply,
-                on_ready=on_ready, on_closed=on_closed,
+                self._reactor,
+                self._identity,
+                Dialect.TRACKER,
+                address,
+                decode_reply,
+                on_ready=on_ready,
+                on_closed=on_closed,
             )
 
         made: asyncio.Future[Link] = loop.create_future()
@@ -207,7 +218,10 @@ class TrackerClient:
             port, host = self._listen()
             revision = self._store.revision
             reply = await ask(
-                self._reactor, link, Announce(0, self._store.share_epoch, revision, port, host), REQUEST_SECONDS
+                self._reactor,
+                link,
+                Announce(0, self._store.share_epoch, revision, port, host),
+                REQUEST_SECONDS,
             )
             if isinstance(reply, Lost):
                 return reply
@@ -331,7 +345,9 @@ def _judge(endpoint: Endpoint, lost: Lost) -> tuple[str, Fault]:
             "compare the key check of `p2pctl status` on both machines; restart p2pd with --ask-password to type it again",
         )
     if lost.code == "refused":
-        return "refused", Fault("refused", f"the tracker refused: {lost.text}", f"next try in {lost.retry_s} s")
+        return "refused", Fault(
+            "refused", f"the tracker refused: {lost.text}", f"next try in {lost.retry_s} s"
+        )
     return "unreachable", Fault(
         "network",
         f"no tracker answers at {endpoint}: {lost.text}",

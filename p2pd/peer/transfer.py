@@ -157,8 +157,11 @@ class Transfer:
     def _set(self, state: str, fault: Fault | None = None, **more: float | str | None) -> None:
         store = self._services.store
         store.set_state(
-            self.row.transfer_id, state, error_code=fault.code if fault else None,
-            error=fault.message if fault else None, **more,  # type: ignore[arg-type]
+            self.row.transfer_id,
+            state,
+            error_code=fault.code if fault else None,
+            error=fault.message if fault else None,
+            **more,  # type: ignore[arg-type]
         )
         self.row = store.get_download(self.row.transfer_id)
 
@@ -236,7 +239,11 @@ class Transfer:
         finally:
             self._services.reactor.call(fetch.stop)
         if manifest.size != row.size:
-            raise Fault("integrity", f"the tracker gave another size for {safe(row.name)} than its manifest", "try again")
+            raise Fault(
+                "integrity",
+                f"the tracker gave another size for {safe(row.name)} than its manifest",
+                "try again",
+            )
         store.put_manifest(manifest)
         return manifest
 
@@ -245,7 +252,9 @@ class Transfer:
         self._wake.clear()
         waker = asyncio.ensure_future(self._wake.wait())
         try:
-            await asyncio.wait({until, waker}, timeout=self._services.finder.interval, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {until, waker}, timeout=self._services.finder.interval, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             waker.cancel()
         if not until.done() and self._wake.is_set():
@@ -299,7 +308,12 @@ class Transfer:
                 self._record_part(part, manifest, have)
                 return part, have
         free = root.free_bytes()
-        if free < manifest.size - _octets(manifest, Bitfield(manifest.count, manifest.zero_pieces()).bits) + FREE_RESERVE:
+        if (
+            free
+            < manifest.size
+            - _octets(manifest, Bitfield(manifest.count, manifest.zero_pieces()).bits)
+            + FREE_RESERVE
+        ):
             raise DiskFull(
                 f"not enough room in {safe(row.directory)} for {manifest.size} octets: {free} are free",
                 "make room; it goes on by itself",
@@ -316,15 +330,17 @@ class Transfer:
     def _record_part(self, part: PartFile, manifest: Manifest, have: int) -> None:
         store, row = self._services.store, self.row
         store.set_part(
-            row.transfer_id, part.name, part.identity, Bitfield.from_bits(manifest.count, have).to_bytes(), self._resumed
+            row.transfer_id,
+            part.name,
+            part.identity,
+            Bitfield.from_bits(manifest.count, have).to_bytes(),
+            self._resumed,
         )
         self.row = store.get_download(row.transfer_id)
 
     def _reopen(self, root: Root, manifest: Manifest) -> tuple[PartFile, int]:
         row = self.row
-        part, trusted = PartFile.reopen(
-            root, row.part_name, manifest, row.part_stamp, recheck=self._recheck
-        )
+        part, trusted = PartFile.reopen(root, row.part_name, manifest, row.part_stamp, recheck=self._recheck)
         self._recheck = False
         try:
             committed = Bitfield(manifest.count)
@@ -355,7 +371,7 @@ class Transfer:
     async def _share(self, path: str, manifest: Manifest) -> None:
         try:
             await asyncio.to_thread(os.stat, path)
-            self._services.shares.add_download(path, self.row.name, manifest)
+            self._services.shares.add_download(path, os.path.basename(path), manifest)
         except (OSError, Fault) as error:
             log.warning("! %s is not shared: %s", safe(path), error)
 
@@ -398,7 +414,9 @@ class Transfer:
             await run_on(services.reactor, driver.stop)
             committer.cancel()
             await asyncio.gather(committer, return_exceptions=True)
-            await asyncio.shield(asyncio.to_thread(self._last_commit, part, manifest, state.pieces.have, bool(errors)))
+            await asyncio.shield(
+                asyncio.to_thread(self._last_commit, part, manifest, state.pieces.have, bool(errors))
+            )
         if errors:
             raise errors[0]
 
@@ -415,7 +433,9 @@ class Transfer:
 
     def _commit(self, part: PartFile, manifest: Manifest, bits: int, received: int) -> None:
         part.sync()
-        self._services.store.commit_pieces(self.row.transfer_id, Bitfield.from_bits(manifest.count, bits).to_bytes(), received)
+        self._services.store.commit_pieces(
+            self.row.transfer_id, Bitfield.from_bits(manifest.count, bits).to_bytes(), received
+        )
 
     def _last_commit(self, part: PartFile, manifest: Manifest, bits: int, failed: bool) -> None:
         """When a run ends early, keep what it has; a complete file is synced by finish instead."""
@@ -442,4 +462,3 @@ def _octets(manifest: Manifest, bits: int) -> int:
     if manifest.count and bits >> (manifest.count - 1) & 1:
         octets += manifest.piece_length(manifest.count - 1) - manifest.piece_size
     return octets
-

@@ -153,7 +153,9 @@ class Uploads:
         if served is None:
             conn.send(Refused(request.req, Refusal.NOT_FOUND))
             return
-        if request.piece >= served.count or request.offset + request.length > served.piece_length(request.piece):
+        if request.piece >= served.count or request.offset + request.length > served.piece_length(
+            request.piece
+        ):
             conn.close("asked for octets beyond the end")
             return
         view = self._buffer[: request.length]

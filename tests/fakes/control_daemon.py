@@ -1,6 +1,6 @@
 """A daemon for the client's tests: a ROUTER in a thread that answers by a given function.
 
-The rule: it speaks the real dialect (protocol/control.py) over a real ipc socket, and knows no method by itself.
+The rule: it speaks the real dialect (protocol/control.py) over a real ipc socket and knows no method itself.
 """
 
 from __future__ import annotations
@@ -83,10 +83,12 @@ class ControlDaemon:
         except BadRequest as fault:
             self._router.send_multipart([peer, encode_error(fault.id, fault)])
             return
+
+        def send(event: dict[str, Any]) -> None:
+            self._router.send_multipart([peer, encode_progress(request.id, event)])
+
         try:
-            result = self._answer(
-                request, lambda event: self._router.send_multipart([peer, encode_progress(request.id, event)])
-            )
+            result = self._answer(request, send)
             if result is not None:
                 self._router.send_multipart([peer, encode_reply(request.id, result)])
         except Fault as fault:

@@ -66,7 +66,14 @@ class Outcome:
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A new directory with a short path; no variable of the caller's environment leaks into the run."""
-    for name in ("P2PCTL_SOCKET", "P2PD_SOCKET", "P2PD_HOME", "XDG_RUNTIME_DIR", "P2PCTL_TIMEOUT", "NO_COLOR"):
+    for name in (
+        "P2PCTL_SOCKET",
+        "P2PD_SOCKET",
+        "P2PD_HOME",
+        "XDG_RUNTIME_DIR",
+        "P2PCTL_TIMEOUT",
+        "NO_COLOR",
+    ):
         monkeypatch.delenv(name, raising=False)
     with tempfile.TemporaryDirectory(prefix="p2p") as directory:
         monkeypatch.setenv("HOME", directory)

@@ -65,12 +65,26 @@ def transfer(**changes: Any) -> dict[str, Any]:
 
 def begun(**changes: Any) -> dict[str, Any]:
     return transfer(
-        **{"state": "downloading", "received_bytes": 0, "sources": 0, "from": [], "verified": False, **changes}
+        **{
+            "state": "downloading",
+            "received_bytes": 0,
+            "sources": 0,
+            "from": [],
+            "verified": False,
+            **changes,
+        }
     )
 
 
 def peer(**changes: Any) -> dict[str, Any]:
-    return {"device_id": "d" * 32, "host": "192.168.1.100", "port": 8001, "self": False, "files": 3, **changes}
+    return {
+        "device_id": "d" * 32,
+        "host": "192.168.1.100",
+        "port": 8001,
+        "self": False,
+        "files": 3,
+        **changes,
+    }
 
 
 def page(*items: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -135,7 +135,12 @@ class TestCalls:
             told = client.call("ping", {})["deadline_s"]
             assert 15.0 < told < 20.0
             fault = fault_of(client, "info")
-            assert (fault.code, fault.message, fault.hint, fault.details) == ("ambiguous", "two", "choose", {"matches": []})
+            assert (fault.code, fault.message, fault.hint, fault.details) == (
+                "ambiguous",
+                "two",
+                "choose",
+                {"matches": []},
+            )
 
     def test_without_a_timeout(self, path: str) -> None:
         client = Client([path])
@@ -283,7 +288,10 @@ class TestPages:
         assert [request.params["limit"] for request in daemon.requests] == asked
 
     def test_a_daemon_that_turns_in_circles(self, client: Client, path: str) -> None:
-        with ControlDaemon(path, lambda request, send: {"items": [], "next": "a"}), pytest.raises(Fault) as caught:
+        with (
+            ControlDaemon(path, lambda request, send: {"items": [], "next": "a"}),
+            pytest.raises(Fault) as caught,
+        ):
             list(client.pages("list", {}, None, None))
         assert caught.value.code == "failure"
 

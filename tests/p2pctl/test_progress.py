@@ -37,7 +37,7 @@ class Terminal(io.TextIOWrapper):
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Put a terminal in the place of sys.stderr (in the test: a fixture's would be replaced by pytest's capture)."""
+    """Put a terminal in place of sys.stderr; not in a fixture, whose stream pytest would replace."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")

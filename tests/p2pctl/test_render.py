@@ -40,7 +40,7 @@ class Terminal(io.TextIOWrapper):
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Put a terminal in the place of sys.stdout (in the test: a fixture's would be replaced by pytest's capture)."""
+    """Put a terminal in place of sys.stdout; not in a fixture, whose stream pytest would replace."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
@@ -176,7 +176,13 @@ class TestFailures:
         document = json.loads(captured.out)
         assert document["partial"] is True
         assert document["items"] == [ITEM]
-        failed = {"code": "not_found", "exit": 4, "message": "no such file", "hint": "look", "details": {"path": "/b"}}
+        failed = {
+            "code": "not_found",
+            "exit": 4,
+            "message": "no such file",
+            "hint": "look",
+            "details": {"path": "/b"},
+        }
         assert document["failed"] == [{"subject": "b.txt", **failed}]
         assert json.loads(captured.err) == {"schema": "p2p.error/1", **failed, "subject": "b.txt"}
 
@@ -190,7 +196,9 @@ class TestFailures:
 
     def test_matches_for_people(self, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
         matches = [{"id": "7f3a91c2" * 8, "name": "a\x1b.txt", "size_bytes": 1024}, {"id": None}]
-        render.report(Fault("ambiguous", "2 files match", "write more", {"matches": matches}), "human", "7f3a91c2")
+        render.report(
+            Fault("ambiguous", "2 files match", "write more", {"matches": matches}), "human", "7f3a91c2"
+        )
         err = capsysbinary.readouterr().err.decode()
         assert err.splitlines() == [
             "p2pctl: 7f3a91c2: 2 files match",

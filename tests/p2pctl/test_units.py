@@ -26,14 +26,18 @@ def test_sizes(text: str, size: int) -> None:
     assert units.parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "K", "-1", "+1", "1e3", "1X", "1 K K", "1.2.3", "nan", "٣", "9999999T", "1KK"])
+@pytest.mark.parametrize(
+    "text", ["", "K", "-1", "+1", "1e3", "1X", "1 K K", "1.2.3", "nan", "٣", "9999999T", "1KK"]
+)
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(Fault) as caught:
         units.parse_size(text)
     assert caught.value.code == "usage"
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("30", 30), ("0.5", 0.5), ("5m", 300), ("2h", 7200), ("1d", 86400), ("3s", 3)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30", 30), ("0.5", 0.5), ("5m", 300), ("2h", 7200), ("1d", 86400), ("3s", 3)]
+)
 def test_times(text: str, seconds: float) -> None:
     assert units.parse_seconds(text) == seconds
 
@@ -93,7 +97,8 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "text"), [(-5, "0s"), (0, "0s"), (59, "59s"), (60, "1m"), (7200, "2h"), (86400, "1d"), (4.5 * 86400, "4d")]
+    ("now", "text"),
+    [(-5, "0s"), (0, "0s"), (59, "59s"), (60, "1m"), (7200, "2h"), (86400, "1d"), (4.5 * 86400, "4d")],
 )
 def test_ages(now: float, text: str) -> None:
     then = 1787044364.0  # 2026-08-18T09:12:44Z

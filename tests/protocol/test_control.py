@@ -1,4 +1,4 @@
-"""The control dialect: what goes through unchanged, what is refused, where the socket is, what a reference means."""
+"""The control dialect: what goes through, what is refused, where the socket is, what a reference means."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from protocol.version import CONTROL_VERSION
 
 def request(**changes: Any) -> bytes:
     message = {"v": CONTROL_VERSION, "id": 7, "method": "ping", "params": {}, "deadline_s": None, **changes}
-    return msgpack.packb({key: value for key, value in message.items() if value is not ...})
+    data: bytes = msgpack.packb({key: value for key, value in message.items() if value is not ...})
+    return data
 
 
 def deep(levels: int) -> Any:
@@ -123,11 +124,18 @@ class TestReplies:
 
     @pytest.mark.parametrize("code", [code for code in EXIT_STATUS if code != "ok"])
     def test_every_fault_travels_whole(self, code: str) -> None:
-        reply = control.decode_reply(control.encode_error(3, Fault(code, "m", "h", {"matches": [{"id": "a"}]})))
+        reply = control.decode_reply(
+            control.encode_error(3, Fault(code, "m", "h", {"matches": [{"id": "a"}]}))
+        )
         assert isinstance(reply, control.Reply)
         assert reply.fault is not None
         fault = reply.fault
-        assert (fault.code, fault.message, fault.hint, fault.details) == (code, "m", "h", {"matches": [{"id": "a"}]})
+        assert (fault.code, fault.message, fault.hint, fault.details) == (
+            code,
+            "m",
+            "h",
+            {"matches": [{"id": "a"}]},
+        )
 
     @pytest.mark.parametrize("code", ["ok", "from_the_future", 5, None])
     def test_an_unknown_code_is_a_failure(self, code: Any) -> None:
@@ -151,7 +159,8 @@ class TestReplies:
             control.encode_reply(1, {"items": ["x" * 4000] * 1000})
 
     @pytest.mark.parametrize(
-        "message", [{}, {"id": 1}, {"id": 1, "ok": 1}, {"id": 1, "event": None}, {"ok": {}}, {"id": 1, "error": "x"}]
+        "message",
+        [{}, {"id": 1}, {"id": 1, "ok": 1}, {"id": 1, "event": None}, {"ok": {}}, {"id": 1, "error": "x"}],
     )
     def test_anything_else_is_refused(self, message: dict[str, Any]) -> None:
         with pytest.raises(RemoteProtocolError):
@@ -215,7 +224,9 @@ class TestReferences:
         reference = control.parse_reference(text)
         assert (reference.kind, reference.value, reference.text) == (kind, value, text)
 
-    @pytest.mark.parametrize("text", ["", "name:", "sha256:", "sha256:7f3a", "sha256:xyz", "sha256:" + "a" * 65])
+    @pytest.mark.parametrize(
+        "text", ["", "name:", "sha256:", "sha256:7f3a", "sha256:xyz", "sha256:" + "a" * 65]
+    )
     def test_what_can_match_nothing(self, text: str) -> None:
         with pytest.raises(Fault) as caught:
             control.parse_reference(text)

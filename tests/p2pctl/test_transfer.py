@@ -1,0 +1,233 @@
+"""`download` and `wait`: where a file goes, what is said, and a transfer's failure as exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pctl import transfer
+from p2pctl.commands.download import target
+from protocol.errors import EXIT_STATUS, Fault
+from tests.p2pctl import samples
+from tests.p2pctl.conftest import Daemon, Run
+from tests.p2pctl.samples import HOSTILE, SAFE
+
+SUMMARY = "Downloaded example.txt from 192.168.1.100:8001 (1.0 KiB in 0.1 s, 10.0 KiB/s, SHA-256 ok)"
+PATH = "/home/ana/downloaded_example.txt"
+EVENT = {
+    "transfer": "t-1",
+    "name": "example.txt",
+    "state": "downloading",
+    "received_bytes": 512,
+    "size_bytes": 1024,
+    "resumed_bytes": 0,
+    "rate_bytes_per_s": 1024,
+    "eta_s": 0.5,
+    "sources": 1,
+}
+
+
+@pytest.fixture
+def plan(daemon: Daemon) -> Daemon:
+    def wait(request: Any, send: Any) -> dict[str, Any]:
+        send(EVENT)
+        return samples.transfer(transfer=request.params["transfer"])
+
+    daemon.on["download"] = samples.begun()
+    daemon.on["wait"] = wait
+    return daemon
+
+
+class TestTarget:
+    """What -o means."""
+
+    @pytest.fixture(autouse=True)
+    def here(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        (place / "dir").mkdir()
+        (place / "file").write_text("")
+        monkeypatch.chdir(place)
+        return os.getcwd()
+
+    def test_forms(self, here: str) -> None:
+        assert target(None, False) == (here, None)
+        assert target("dir", False) == (f"{here}/dir", None)
+        assert target("dir/", True) == (f"{here}/dir", None)
+        assert target("file", False) == (here, "file")
+        assert target("new", False) == (here, "new")
+        assert target("missing/new", False) == (f"{here}/missing", "new")
+        assert target("/x/y", False) == ("/x", "y")
+
+    @pytest.mark.parametrize(
+        ("output", "several"), [("-", False), ("", False), ("new/", False), ("new", True)]
+    )
+    def test_what_is_refused(self, output: str, several: bool) -> None:
+        with pytest.raises(Fault) as caught:
+            target(output, several)
+        assert caught.value.code == "usage"
+
+
+class TestDownload:
+    def test_the_path_is_the_answer(
+        self, plan: Daemon, place: Path, p2pctl: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(place)
+        got = p2pctl("download", "example.txt")
+        assert (got.status, got.out, got.err) == (0, PATH + "\n", SUMMARY + "\n")
+        assert plan.params("download") == [
+            {
+                "ref": "example.txt",
+                "directory": os.getcwd(),
+                "file": None,
+                "prefix": "downloaded_",
+                "exists": "fail",
+                "share": True,
+            }
+        ]
+        assert plan.params("wait") == [{"transfer": "t-1"}]
+
+    def test_options(self, plan: Daemon, p2pctl: Run) -> None:
+        p2pctl("download", "x", "-o", "/d/f", "--exists", "rename", "--no-share", "--wait")
+        p2pctl("download", "x", "--prefix", "")
+        first, second = plan.params("download")
+        assert (first["directory"], first["file"], first["exists"], first["share"]) == (
+            "/d",
+            "f",
+            "rename",
+            False,
+        )
+        assert second["prefix"] == ""
+        assert p2pctl("download", "x", "-o", "/d/f", "--prefix", "p").status == 2
+        assert p2pctl("download", "x", "--wait", "--no-wait").status == 2
+
+    def test_shapes(self, plan: Daemon, p2pctl: Run) -> None:
+        got = p2pctl("-q", "download", "x")
+        assert (got.status, got.out, got.err) == (0, PATH + "\n", "")
+        got = p2pctl("--json", "download", "x")
+        assert (got.status, got.err) == (0, "")
+        assert got.document == {
+            "schema": "p2p.download/1",
+            "items": [samples.transfer()],
+            "partial": False,
+            "next": None,
+            "warnings": [],
+        }
+        assert json.loads(p2pctl("--jsonl", "download", "x").out) == samples.transfer()
+        assert p2pctl("--tsv", "download", "x", "--columns", "path,verified").out == f"{PATH}\ttrue\n"
+
+    def test_progress(self, plan: Daemon, p2pctl: Run) -> None:
+        got = p2pctl("-q", "download", "x", "--progress", "json")
+        assert got.out == PATH + "\n"
+        assert got.error == {"schema": "p2p.progress/1", **EVENT}
+        got = p2pctl("-q", "download", "x", "--progress", "bar")
+        assert got.err == "example.txt: downloading 50% of 1.0 KiB, 1.0 KiB/s, 0.5 s left, 1 source\n"
+
+    def test_without_waiting(self, plan: Daemon, p2pctl: Run) -> None:
+        got = p2pctl("download", "x", "--no-wait")
+        assert (got.status, got.out, got.err) == (0, "t-1\n", f"Downloading example.txt to {PATH}\n")
+        assert p2pctl("-q", "download", "x", "--no-wait").out == "t-1\n"
+        assert p2pctl("--json", "download", "x", "--no-wait").document["items"] == [samples.begun()]
+        assert plan.params("wait") == []
+
+    @pytest.mark.parametrize("flag", ["--wait", "--no-wait"])
+    def test_skipped(self, plan: Daemon, p2pctl: Run, flag: str) -> None:
+        plan.on["download"] = samples.transfer(state="skipped", transfer=None)
+        got = p2pctl("download", "x", flag)
+        assert (got.status, got.err) == (0, "Skipped example.txt: it is there already\n")
+        assert got.out == ("" if flag == "--no-wait" else PATH + "\n")
+        assert plan.params("wait") == []
+
+    @pytest.mark.parametrize("code", ["not_found", "ambiguous", "exists", "network", "storage", "auth"])
+    def test_refused_at_once(self, plan: Daemon, p2pctl: Run, code: str) -> None:
+        plan.on["download"] = Fault(code, "no")
+        got = p2pctl("download", "x")
+        assert (got.status, got.out) == (EXIT_STATUS[code], "")
+        assert plan.params("wait") == []
+
+    def test_several_of_which_one_fails(self, plan: Daemon, p2pctl: Run) -> None:
+        def answer(request: Any, send: Any) -> dict[str, Any]:
+            if request.params["ref"] == "b":
+                raise Fault("not_found", "nothing matches")
+            return samples.begun(transfer="t-" + request.params["ref"])
+
+        plan.on["download"] = answer
+        got = p2pctl("--json", "download", "a", "b", "c")
+        assert got.status == 12
+        assert [item["transfer"] for item in got.document["items"]] == ["t-a", "t-c"]
+        assert [failed["subject"] for failed in got.document["failed"]] == ["b"]
+
+    def test_a_hostile_name(self, plan: Daemon, p2pctl: Run) -> None:
+        plan.on["wait"] = samples.transfer(name=HOSTILE, path=f"/d/{HOSTILE}")
+        got = p2pctl("download", "x")
+        assert got.out == f"/d/{SAFE}\n"
+        assert SAFE in got.err
+        assert p2pctl("-q", "download", "x").out == f"/d/{HOSTILE}\n"
+
+
+class TestWait:
+    def test_shapes(self, plan: Daemon, p2pctl: Run) -> None:
+        got = p2pctl("wait", "t-1")
+        assert (got.status, got.out, got.err) == (0, PATH + "\n", SUMMARY + "\n")
+        assert p2pctl("--json", "wait", "t-1").document["schema"] == "p2p.wait/1"
+        assert p2pctl("-q", "wait", "t-1", "t-2").out == f"{PATH}\n{PATH}\n"
+
+    @pytest.mark.parametrize("code", ["integrity", "storage", "network", "exists"])
+    def test_a_failed_transfer_is_the_exit_status(self, plan: Daemon, p2pctl: Run, code: str) -> None:
+        error = {"code": code, "message": "it broke", "hint": "mend it"}
+        plan.on["wait"] = samples.begun(state="failed", error=error)
+        got = p2pctl("wait", "t-1")
+        assert (got.status, got.out, got.err) == (
+            EXIT_STATUS[code],
+            "",
+            "p2pctl: it broke\n  hint: mend it\n",
+        )
+        got = p2pctl("--json", "wait", "t-1")
+        assert got.out == ""
+        assert got.error["details"] == {"transfer": "t-1", "id": samples.ID}
+
+    def test_a_cancelled_one(self, plan: Daemon, p2pctl: Run) -> None:
+        plan.on["wait"] = samples.begun(state="cancelled")
+        assert p2pctl("wait", "t-1").err == "p2pctl: t-1 was cancelled\n"
+        assert p2pctl("wait", "t-1").status == 1
+
+    def test_some_that_fail(self, plan: Daemon, p2pctl: Run) -> None:
+        def wait(request: Any, send: Any) -> dict[str, Any]:
+            name = request.params["transfer"]
+            return samples.transfer(transfer=name, state="failed" if name == "t-2" else "done")
+
+        plan.on["wait"] = wait
+        got = p2pctl("-q", "wait", "t-1", "t-2", "t-3")
+        assert (got.status, got.out) == (12, f"{PATH}\n{PATH}\n")
+
+    def test_too_late(self, plan: Daemon, p2pctl: Run) -> None:
+        plan.on["wait"] = lambda request, send: None
+        got = p2pctl("wait", "t-1", "--timeout", "0.1")
+        assert (got.status, got.out) == (6, "")
+        assert (
+            got.err
+            == "p2pctl: no answer within 0.1 s; t-1 goes on\n  hint: wait again with: p2pctl wait t-1\n"
+        )
+
+    def test_the_daemons_own_timeout(self, plan: Daemon, p2pctl: Run) -> None:
+        plan.on["wait"] = Fault("timeout", "not done yet")
+        assert p2pctl("wait", "t-1").status == 6
+
+
+class TestSummary:
+    def test_many_sources_and_a_resumed_file(self) -> None:
+        sources = [f"10.0.0.{n}:8001" for n in range(1, 6)]
+        said = transfer.summary(
+            samples.transfer(**{"from": sources, "resumed_bytes": 512, "rate_bytes_per_s": 0})
+        )
+        assert said == (
+            "Downloaded example.txt from 10.0.0.1:8001, 10.0.0.2:8001, 10.0.0.3:8001 and 2 more "
+            "(1.0 KiB in 0.1 s, 512 B were here already, SHA-256 ok)"
+        )
+
+    def test_without_a_source(self) -> None:
+        assert transfer.summary(samples.transfer(**{"from": []})).startswith(
+            "Downloaded example.txt (1.0 KiB"
+        )

@@ -1,7 +1,8 @@
 """One daemon for one home: an flock held for life, and the directory made private.
 
-The rule: the lock is taken before anything else in the home is opened or bound (a second bind of the control socket
-would steal it), and let go by the kernel with the process, however it ends. A lock file that is left over means nothing.
+The rule: the lock is taken before anything else in the home is opened or bound (a second bind of the
+control socket would steal it), and let go by the kernel with the process, however it ends. A lock file that
+is left over means nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ LOCK_NAME = "lock"
 
 
 class HomeLock:
-    """Holds `home` as a context manager. Raises Fault refused (another daemon has it), storage, auth (not ours)."""
+    """Holds `home` as a context manager. Raises Fault refused (another daemon has it), storage, auth (not
+    ours).
+    """
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -47,7 +50,9 @@ class HomeLock:
         except OSError as error:  # file systems without locks
             os.close(fd)
             raise Fault(
-                "storage", f"cannot lock {safe(str(path))}: {error.strerror}", "choose a --home on a local disk"
+                "storage",
+                f"cannot lock {safe(str(path))}: {error.strerror}",
+                "choose a --home on a local disk",
             ) from error
         self._fd = fd
         try:
@@ -66,8 +71,8 @@ class HomeLock:
 def make_private(home: Path) -> None:
     """Makes the directory and its parents if needed, mode 0700. Raises Fault when it cannot be made private.
 
-    An existing directory is closed to others only if it is empty or was a home before: `--home /tmp` must not lock
-    everybody out of it.
+    An existing directory is closed to others only if it is empty or was a home before: `--home /tmp` must
+    not lock everybody out of it.
     """
     shown = safe(str(home))
     try:

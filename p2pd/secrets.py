@@ -1,8 +1,8 @@
 """The daemon's secrets: where the password comes from, and the two key files of the home.
 
-The rule: a password is never taken from the command line or a plain environment variable, and never stored; what is stored is the network
-key derived from it, and the device key, each in a file of its own, 0600, written whole or not at all. A password that is given explicitly
-replaces the stored key.
+The rule: a password is never taken from the command line or a plain environment variable, and never stored;
+what is stored is the network key derived from it, and the device key, each in a file of its own, 0600,
+written whole or not at all. A password that is given explicitly replaces the stored key.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def network_secret(
     environ: Mapping[str, str] = os.environ,
     prompt: Callable[[str], str] | None = None,
 ) -> NetworkSecret:
-    """The membership of this daemon. In order: what `source` names, the systemd credential, the stored key, a hidden prompt.
+    """The membership of this daemon. In order: what `source` names, the systemd credential, the stored key,
+    a hidden prompt.
 
     Raises Fault usage (unreadable, too weak, nothing to ask), storage.
     """
@@ -162,18 +163,24 @@ def _ask(prompt: Callable[[str], str] | None) -> str:
 
 
 def load_network_key(home: Path, network: str) -> NetworkSecret | None:
-    """The stored key of this network; None when there is none. Raises Fault when the file is damaged or not private."""
+    """The stored key of this network; None when there is none. Raises Fault when the file is damaged or not
+    private.
+    """
     document = _load(home / NETWORK_FILE)
     if document is None or document.get("network") != network:
         return None
     try:
-        return NetworkSecret(bytes.fromhex(str(document["key"])), network, int(str(document["epoch"])))
+        key = bytes.fromhex(str(document["key"]))
+        secret = NetworkSecret(key, network, int(str(document["epoch"])))
     except (KeyError, ValueError, LocalProtocolError) as error:
         raise _damaged(home / NETWORK_FILE, "start with --ask-password to make it anew") from error
+    register_secret(key)
+    return secret
 
 
 def store_network_key(home: Path, secret: NetworkSecret) -> None:
-    """Replaces the stored key."""
+    """Replaces the stored key. From here on the log masks it."""
+    register_secret(secret.key)
     _store(home / NETWORK_FILE, {"network": secret.network, "epoch": secret.epoch, "key": secret.key.hex()})
 
 
@@ -183,11 +190,14 @@ def load_or_make_device_key(home: Path) -> DeviceKey:
     if document is None:
         device = DeviceKey.generate(os.urandom(32))
         _store(home / DEVICE_FILE, {"seed": device.seed.hex()})
+        register_secret(device.seed)
         return device
     try:
-        return DeviceKey.from_seed(bytes.fromhex(str(document["seed"])))
+        device = DeviceKey.from_seed(bytes.fromhex(str(document["seed"])))
     except (KeyError, ValueError, LocalProtocolError) as error:
         raise _damaged(home / DEVICE_FILE, "restore it, or move it away to become a new device") from error
+    register_secret(device.seed)
+    return device
 
 
 def _load(path: Path) -> dict[str, object] | None:

@@ -35,6 +35,7 @@ CALL_SECONDS = 30.0  # without --timeout, for methods that answer at once
 WAY_BACK_SECONDS = 0.25  # kept from the daemon's deadline for its answer to travel
 HANDSHAKE_MILLISECONDS = 3000  # something that is no p2pd listens there
 WINDOW = 16  # requests under way when a command has many arguments: hides round trips, lets the daemon batch
+NEVER_MILLISECONDS = 3_600_000  # until libzmq would reconnect by itself
 CONNECT_TRIES = 5  # a daemon whose backlog is full refuses libzmq but not a blocking connect
 LAST_WORDS_MILLISECONDS = 20  # for an answer that the monitor's news of the end overtook
 VERSION_HINT = "use p2pctl and p2pd of the same release, and restart p2pd after an upgrade"
@@ -192,7 +193,8 @@ class Client:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._monitor = self._context.socket(zmq.PAIR)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        # Not -1: libzmq 4.3.5 then throws away what it received just before the connection ended.
+        self._socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MILLISECONDS)
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MILLISECONDS)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_REPLY)
         self._socket.monitor(

@@ -50,7 +50,7 @@ FINISHED = View(COLUMNS, "path", finished)
 
 
 def summary(item: Item) -> str:
-    """`Downloaded example.txt from 192.168.1.100:8001 (1.0 KiB in 0.1 s, 10.0 KiB/s, SHA-256 ok)`."""
+    """`Downloaded example.txt from 192.168.1.100:8001 (1.0 KiB in 0.1 s, 10.0 KiB/s, verified)`."""
     if item.get("state") == "skipped":
         return f"Skipped {item['name']}: it is there already"
     sources = [str(source) for source in item.get("from") or ()]
@@ -61,7 +61,7 @@ def summary(item: Item) -> str:
     if item.get("resumed_bytes"):
         facts.append(f"{format_size(item['resumed_bytes'])} were here already")
     if item.get("verified"):
-        facts.append("SHA-256 ok")
+        facts.append("verified")
     return f"Downloaded {item['name']}{' from ' + shown if shown else ''} ({', '.join(facts)})"
 
 

@@ -171,8 +171,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         variable = "P2PD_" + name.upper().replace(".", "_")
         if variable in environ:
             values[name] = key.read(environ[variable], variable)
-    if environ.get("P2PD_HOME"):
-        values["daemon.home"] = environ["P2PD_HOME"]
+    for variable, name in (("P2PD_HOME", "daemon.home"), ("P2PD_SOCKET", "daemon.socket")):
+        if environ.get(variable):
+            values[name] = environ[variable]
     return values
 
 

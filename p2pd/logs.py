@@ -95,9 +95,7 @@ def clean(text: str) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The message of a record; its bare format if the arguments do not fit, for a log call must never
-    raise.
-    """
+    """The message of a record, or its bare format if the arguments do not fit: a log call never raises."""
     try:
         return record.getMessage()
     except (TypeError, ValueError):

@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -237,6 +238,8 @@ def _store(path: Path, document: dict[str, object]) -> None:
         finally:
             os.close(directory)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise Fault("storage", f"cannot write {safe(str(path))}: {error.strerror}") from error
 
 

@@ -275,7 +275,7 @@ def _id(message: dict[str, Any]) -> int:
 
 
 def candidates(environ: Mapping[str, str]) -> list[str]:
-    """Paths where the control socket may be, best first. The daemon binds at the first, a client tries each.
+    """Paths where the control socket may be, best first: a peer, a tracker, a service. A client tries each.
 
     An explicit place (P2PCTL_SOCKET, P2PD_SOCKET, P2PD_HOME) is the only one: falling back from it would
     reach another daemon than the one asked for. Empty values count as unset; XDG values that are not
@@ -288,15 +288,16 @@ def candidates(environ: Mapping[str, str]) -> list[str]:
     if home := environ.get("P2PD_HOME"):
         return [in_home(home)]
     places = []
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    if runtime.startswith("/"):
-        places.append(in_home(_join(runtime, "p2pd")))
     state = environ.get("XDG_STATE_HOME", "")
     if not state.startswith("/"):
         user = environ.get("HOME", "")
         state = _join(user, ".local/state") if user else ""
     if state:
         places.append(in_home(_join(state, "p2pd")))
+        places.append(in_home(_join(state, "p2pd/tracker")))
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/"):
+        places.append(in_home(_join(runtime, "p2pd")))
     return places
 
 

@@ -110,7 +110,7 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
     error = None
     if row.error_code is not None:
         error = {"code": row.error_code, "message": row.error or "", "hint": _hint(running)}
-    sources = list(running.givers.values()) if running is not None else []
+    sources = list(dict.fromkeys([*row.givers, *(running.givers.values() if running is not None else ())]))
     return {
         "transfer": row.transfer_id,
         "id": content_text(row.content_id),
@@ -130,6 +130,7 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
         "finished_at": timestamp(row.finished_at),
         "duration_s": round(duration, 3),
         "verified": row.state == "done",
+        "sha256_checked": row.state == "done" and row.check_sha256,
     }
 
 

@@ -22,7 +22,7 @@ from p2pd.net.identity import Identity
 from p2pd.net.reactor import Reactor
 from protocol import limits
 from protocol.codec import encode, numbered
-from protocol.errors import AuthenticationError, ProtocolError, Refusal, RemoteProtocolError
+from protocol.errors import AuthenticationError, ProtocolError, Refusal, RemoteProtocolError, refusal_text
 from protocol.handshake import Dialect, Established, HandshakeRefused, Initiator
 from protocol.ids import device_text
 from protocol.session import Closed, Opened, Pinged, Session, State
@@ -347,7 +347,7 @@ def _lost_in_handshake(error: BaseException | None, endpoint: Endpoint) -> Lost:
             return Lost("auth", f"{endpoint} uses another password", error.code, error.retry)
         if error.code == Refusal.UNKNOWN_NETWORK:
             return Lost("auth", f"{endpoint} belongs to another network", error.code, error.retry)
-        return Lost("refused", f"{endpoint}: {error}", error.code, error.retry)
+        return Lost("refused", f"{endpoint} says: {refusal_text(error.code)}", error.code, error.retry)
     if isinstance(error, AuthenticationError):
         return Lost("auth", f"{endpoint} uses another password", Refusal.BAD_PROOF)
     return Lost("lost", f"handshake with {endpoint} failed: {error}")

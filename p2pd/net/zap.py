@@ -97,8 +97,9 @@ class ZapHandler:
                 if stop in ready:
                     return
                 self._answer(requests)
-        except zmq.ContextTerminated:
-            return
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.ETERM, zmq.ENOTSOCK):  # the context ended under us
+                _log.exception("! zap: the handler ends: nobody is let in any more")
         finally:
             requests.close()
             stop.close()

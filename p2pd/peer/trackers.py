@@ -38,6 +38,7 @@ log = logging.getLogger("p2pd.peer.trackers")
 
 BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 20.0
+WRONG_PASSWORD_SECONDS = 30.0
 REQUEST_SECONDS = 10.0
 PAGE = 200
 
@@ -138,6 +139,9 @@ class TrackerClient:
                 0.5, 1.0
             )
             self._failures += 1
+            if self.state == "wrong_password":
+                # Each try is counted as a guess and may ban this address, where others with the right password live too.
+                delay = self._rng.uniform(WRONG_PASSWORD_SECONDS, 2 * WRONG_PASSWORD_SECONDS)
             await asyncio.sleep(max(delay, float(lost.retry_s)))
 
     async def say_bye(self, timeout: float) -> None:
@@ -157,6 +161,8 @@ class TrackerClient:
         self._link = None
         self.published = None
         before = self.state
+        if before == "wrong_password" and lost.code == "refused":
+            return  # it only does not want to hear the same wrong proof again so soon
         self.state, self.error = _judge(self.endpoint, lost)
         if before != self.state:
             log.warning("! tracker %s: %s", self.endpoint, self.error.message)
@@ -344,7 +350,7 @@ def _judge(endpoint: Endpoint, lost: Lost) -> tuple[str, Fault]:
             f"the tracker at {endpoint} uses another password or network name",
             "compare the key check of `p2pctl status` on both machines; restart p2pd with --ask-password to type it again",
         )
-    if lost.code == "refused":
+    if lost.code == "refused" and lost.refusal not in (Refusal.BUSY, Refusal.LIMIT, Refusal.CLOSING):
         return "refused", Fault(
             "refused", f"the tracker refused: {lost.text}", f"next try in {lost.retry_s} s"
         )

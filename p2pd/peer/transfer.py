@@ -448,6 +448,8 @@ class Transfer:
 
     def _source_gave(self, peer: Peer) -> None:
         self.givers[peer.name] = str(peer.endpoint)
+        store, row = self._services.store, self.row
+        store.set_givers(row.transfer_id, list(dict.fromkeys([*row.givers, *self.givers.values()])))
         self.phase = "downloading"
         self._services.finder.proved(self.row.content_id, peer)
 

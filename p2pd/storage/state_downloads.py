@@ -8,6 +8,7 @@ times are arguments. Knows no files and no network.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from sqlite3 import Cursor, Row
 from typing import NamedTuple
@@ -60,6 +61,8 @@ class Download:
     part_stamp: FileIdentity | None
     committed: bytes
     """Octets of the bitfield of durable pieces; empty before the first commit."""
+    givers: tuple[str, ...] = ()
+    """HOST:PORT of each device that gave octets."""
 
     @property
     def final(self) -> bool:
@@ -156,6 +159,10 @@ class Downloads(Database):
             "state = ?, error_code = ?, error = ?, finished_at = ?, path = ?",
             (_known(state), error_code, error, finished_at, None if path is None else os.fsencode(path)),
         )
+
+    def set_givers(self, transfer_id: str, givers: Sequence[str]) -> None:
+        """Records who gave octets."""
+        self._change(transfer_id, "givers = ?", ("\n".join(givers),))
 
     def set_target(self, transfer_id: str, directory: str, target_name: str, exists_policy: str) -> None:
         """Changes where a download that has no file yet will go."""
@@ -300,4 +307,5 @@ def _download(row: Row) -> Download:
         from_user=bool(row["from_user"]),
         part_stamp=None if row["part_inode"] is None else FileIdentity(row["part_inode"], row["part_device"]),
         committed=row["committed"],
+        givers=tuple(row["givers"].splitlines()),
     )

@@ -212,7 +212,7 @@ class TestTerminal:
         assert (code, out) == (0, b"/home/ana/downloaded_example.txt\n")
         assert "example.txt downloading" in drawn
         assert "50%" in drawn
-        assert drawn.endswith("SHA-256 ok)\r\n")
+        assert drawn.endswith("verified)\r\n")
 
     def test_no_colour_when_not_wanted(self, start: Start) -> None:
         for argv, env in ((["--no-color"], {}), ([], {"NO_COLOR": "1"})):

@@ -16,7 +16,7 @@ from tests.p2pctl import samples
 from tests.p2pctl.conftest import Daemon, Run
 from tests.p2pctl.samples import HOSTILE, SAFE
 
-SUMMARY = "Downloaded example.txt from 192.168.1.100:8001 (1.0 KiB in 0.1 s, 10.0 KiB/s, SHA-256 ok)"
+SUMMARY = "Downloaded example.txt from 192.168.1.100:8001 (1.0 KiB in 0.1 s, 10.0 KiB/s, verified)"
 PATH = "/home/ana/downloaded_example.txt"
 EVENT = {
     "transfer": "t-1",
@@ -224,7 +224,7 @@ class TestSummary:
         )
         assert said == (
             "Downloaded example.txt from 10.0.0.1:8001, 10.0.0.2:8001, 10.0.0.3:8001 and 2 more "
-            "(1.0 KiB in 0.1 s, 512 B were here already, SHA-256 ok)"
+            "(1.0 KiB in 0.1 s, 512 B were here already, verified)"
         )
 
     def test_without_a_source(self) -> None:

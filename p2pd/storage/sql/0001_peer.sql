@@ -70,7 +70,8 @@ CREATE TABLE download (
     from_user INTEGER NOT NULL,
     part_inode INTEGER,
     part_device INTEGER,
-    committed BLOB NOT NULL DEFAULT x''
+    committed BLOB NOT NULL DEFAULT x'',
+    givers TEXT NOT NULL DEFAULT ''              -- HOST:PORT of each device that gave octets, one a line
 ) STRICT;
 CREATE INDEX download_state ON download (state);
 CREATE INDEX download_content ON download (content_id);

@@ -28,7 +28,9 @@ def table(database: Database, what: str) -> list[tuple[object, ...]]:
 
 def test_names_and_contents_are_stored_once(database: Database) -> None:
     with database.transaction() as cursor:
-        assert entries_sqlite.add(cursor, 1, 1, [entry(1, "Alpha"), entry(2, "Alpha"), entry(1, "b")], False) == (3, 0)
+        assert entries_sqlite.add(
+            cursor, 1, 1, [entry(1, "Alpha"), entry(2, "Alpha"), entry(1, "b")], False
+        ) == (3, 0)
         assert entries_sqlite.add(cursor, 2, 1, [entry(1, "Alpha")], False) == (1, 0)
     assert table(database, "name, folded FROM name") == [("Alpha", "alpha"), ("b", "b")]
     assert len(table(database, "id FROM content")) == 2

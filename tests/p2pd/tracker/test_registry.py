@@ -28,7 +28,12 @@ STAGED = Share(stage_epoch=A, stage_revision=3)
         (KNOWN, batch(A, 0, 7, reset=True), Step.BEGIN, KNOWN),
         (KNOWN, batch(B, 0, 3, reset=True, more=True), Step.BEGIN, Share(stage_epoch=B, stage_revision=3)),
         (STAGED, batch(A, 0, 3, reset=True, more=True), Step.BEGIN, STAGED),
-        (STAGED, batch(A, 3, 5, reset=True, more=True), Step.CONTINUE, Share(stage_epoch=A, stage_revision=5)),
+        (
+            STAGED,
+            batch(A, 3, 5, reset=True, more=True),
+            Step.CONTINUE,
+            Share(stage_epoch=A, stage_revision=5),
+        ),
         (STAGED, batch(A, 3, 5, reset=True), Step.CONTINUE, Share(A, 5)),
         (STAGED, batch(A, 3, 3, reset=True), Step.CONTINUE, Share(A, 3)),
         (STAGED, batch(A, 2, 3, reset=True, more=True), Step.REPEAT, STAGED),

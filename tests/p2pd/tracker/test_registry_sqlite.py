@@ -12,15 +12,22 @@ from p2pd.tracker.registry import Registry, RegistryError
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from protocol.tracker import By, Gone
 from tests.fakes.registry_contract import Open, RegistryContract, announce, device, entry, find, join, publish
+from tests.fakes.registry_contract_finding import FindingContract
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Open:
-    return lambda: SqliteRegistry(tmp_path / "tracker.db", max_devices=6, max_files=40, max_files_per_device=10)
+    return lambda: SqliteRegistry(
+        tmp_path / "tracker.db", max_devices=6, max_files=40, max_files_per_device=10
+    )
 
 
 class TestSqliteRegistry(RegistryContract):
-    """The contract."""
+    """The contract: devices and shares."""
+
+
+class TestSqliteFinding(FindingContract):
+    """The contract: searches and lists."""
 
 
 @pytest.fixture
@@ -102,7 +109,9 @@ def test_counters_equal_the_tables_after_random_changes(tmp_path: Path) -> None:
         elif action == 2 and known[who][1]:
             revision, shared = known[who]
             gone = rng.choice(sorted(shared))
-            publish(registry, who, revision, revision + 1, [], [Gone(bytes([gone[0]]) * 32, gone[1])], now=now)
+            publish(
+                registry, who, revision, revision + 1, [], [Gone(bytes([gone[0]]) * 32, gone[1])], now=now
+            )
             known[who] = (revision + 1, shared - {gone})
         elif len(known[who][1] | pairs) <= 10:
             revision, shared = known[who]
@@ -112,7 +121,8 @@ def test_counters_equal_the_tables_after_random_changes(tmp_path: Path) -> None:
             registry.sweep(now, now - 10.0, rng.randrange(1, 5))
         for row in registry._database.query("SELECT * FROM device"):
             held = registry._database.query(
-                "SELECT COUNT(*), TOTAL(generation >= ?) FROM entry WHERE device = ?", (row["generation"], row["id"])
+                "SELECT COUNT(*), TOTAL(generation >= ?) FROM entry WHERE device = ?",
+                (row["generation"], row["id"]),
             )[0]
             assert row["entries"] == held[0]
             if row["revision"]:
@@ -153,12 +163,16 @@ def test_a_damaged_file_is_an_error_not_a_crash(tmp_path: Path) -> None:
     octets = bytearray(path.read_bytes())
     octets[4096:] = random.Random(1).randbytes(len(octets) - 4096)
     path.write_bytes(octets)
-    with pytest.raises(RegistryError):
+
+    def use() -> None:
         broken = SqliteRegistry(path)
         try:
             find(broken, "alpha")
         finally:
             broken.close()
+
+    with pytest.raises(RegistryError):
+        use()
 
 
 def test_a_batch_is_applied_whole_or_not_at_all(registry: Registry) -> None:

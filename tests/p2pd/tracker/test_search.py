@@ -149,7 +149,7 @@ def test_a_cursor_belongs_to_its_search() -> None:
         {"text": "alpha", "sort": Sort.SIZE},
     ):
         with pytest.raises(BadCursor):
-            query(cursor=cursor, **other)  # type: ignore[arg-type]
+            query(cursor=cursor, **other)
     assert query("alpha", limit=1, cursor=cursor).after.name == 5
 
 
@@ -195,5 +195,3 @@ def test_noise_is_no_cursor(cursor: str) -> None:
 def test_keys_order_names_without_case() -> None:
     keys = [sort_key(Sort.NAME, 0, 0, 0, 0, name, 1) for name in ("b", "A", "a", "Á", "C")]
     assert [key[0] for key in sorted(keys, key=order)] == ["A", "a", "Á", "b", "C"]
-
-

@@ -15,9 +15,9 @@ from p2pd.tracker.search import fold, order, parse, sort_key
 from protocol.tracker import By, Entry, Search, Sort
 from tests.fakes.registry_contract import device, entry, find, join
 
-NAMES = st.lists(st.sampled_from(["a", "ab", "abc", "xabc", "Abcd", "é", "b.c", "cab"]), min_size=1, max_size=3).map(
-    " ".join
-)
+NAMES = st.lists(
+    st.sampled_from(["a", "ab", "abc", "xabc", "Abcd", "é", "b.c", "cab"]), min_size=1, max_size=3
+).map(" ".join)
 ENTRIES = st.lists(st.tuples(st.integers(1, 9), NAMES, st.integers(1, 3)), max_size=25)
 TEXTS = st.sampled_from(["abc", "a", "b", "ab c", "abc xab", "e", "bcd"])
 
@@ -39,7 +39,11 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 def fill(shares: list[tuple[int, str, int]]) -> SqliteRegistry:
     registry = SqliteRegistry(MEMORY)
     for who in (1, 2, 3):
-        join(registry, who, *(entry(number, name, added_at=number + who) for number, name, by in shares if by == who))
+        join(
+            registry,
+            who,
+            *(entry(number, name, added_at=number + who) for number, name, by in shares if by == who),
+        )
     registry.depart(device(3), 0.0)
     return registry
 
@@ -48,13 +52,17 @@ def expected(shares: list[tuple[int, str, int]], words: list[str]) -> set[int]:
     return {n for n, name, by in shares if by != 3 and all(word in fold(name) for word in words)}
 
 
-PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @PROPERTY
 @given(shares=ENTRIES, text=TEXTS, sort=st.sampled_from(list(Sort)), page=st.integers(1, 4))
 @pytest.mark.usefixtures("small_windows")
-def test_by_words_every_hit_comes_once(shares: list[tuple[int, str, int]], text: str, sort: Sort, page: int) -> None:
+def test_by_words_every_hit_comes_once(
+    shares: list[tuple[int, str, int]], text: str, sort: Sort, page: int
+) -> None:
     registry = fill(shares)
     try:
         hits = [hit.content_id[0] for hit in find(registry, text, sort=sort, page=page)]
@@ -65,7 +73,9 @@ def test_by_words_every_hit_comes_once(shares: list[tuple[int, str, int]], text:
 
 
 @PROPERTY
-@given(shares=ENTRIES, page=st.integers(1, 4), ext=st.sampled_from(["", "c", "c abc"]), least=st.integers(0, 5))
+@given(
+    shares=ENTRIES, page=st.integers(1, 4), ext=st.sampled_from(["", "c", "c abc"]), least=st.integers(0, 5)
+)
 @pytest.mark.usefixtures("small_windows")
 def test_of_everything_every_hit_comes_once(
     shares: list[tuple[int, str, int]], page: int, ext: str, least: int
@@ -77,7 +87,9 @@ def test_of_everything_every_hit_comes_once(
         registry.close()
     assert len(hits) == len(set(hits))
     suffix = "." + ext if ext else ""
-    assert set(hits) == {n for n, name, by in shares if by != 3 and n >= least and fold(name).endswith(suffix)}
+    assert set(hits) == {
+        n for n, name, by in shares if by != 3 and n >= least and fold(name).endswith(suffix)
+    }
 
 
 @PROPERTY
@@ -89,7 +101,8 @@ def test_within_one_window_the_order_is_the_one_of_the_keys(
     try:
         hits = [hit.content_id[0] for hit in find(registry, text, sort=sort, page=page)]
         rows = {
-            row["content_id"][0]: row["id"] for row in registry._database.query("SELECT id, content_id FROM content")
+            row["content_id"][0]: row["id"]
+            for row in registry._database.query("SELECT id, content_id FROM content")
         }
     finally:
         registry.close()
@@ -98,7 +111,9 @@ def test_within_one_window_the_order_is_the_one_of_the_keys(
     for number in expected(shares, text.split()):
         live = [(name, by) for n, name, by in shares if n == number and by != 3]
         matching = [name for name, _ in live if query.matches(fold(name))]
-        best = min(matching, key=lambda name: (query.rank(fold(name)) * (sort is not Sort.NAME), fold(name), name))
+        best = min(
+            matching, key=lambda name: (query.rank(fold(name)) * (sort is not Sort.NAME), fold(name), name)
+        )
         devices = {by for _, by in live}
         newest = number + max(devices)
         keys[number] = order(
@@ -112,7 +127,12 @@ def test_within_one_window_the_order_is_the_one_of_the_keys(
 def test_many_contents_of_one_name_and_one_digest(registry: SqliteRegistry, page: int) -> None:
     same = [Entry(b"\x01" * 31 + bytes([n]), b"\x02" * 32, n, "same name.txt", n) for n in range(12)]
     join(registry, 1, *same)
-    for by, text in ((By.NAME, "same name.txt"), (By.SHA256, "02" * 32), (By.ID, "01" * 20), (By.TEXT, "same")):
+    for by, text in (
+        (By.NAME, "same name.txt"),
+        (By.SHA256, "02" * 32),
+        (By.ID, "01" * 20),
+        (By.TEXT, "same"),
+    ):
         hits = find(registry, text, by, page=page)
         assert sorted(hit.size for hit in hits) == list(range(12)), by
 
@@ -165,12 +185,22 @@ def test_no_plan_scans_or_sorts_what_grows(registry: SqliteRegistry) -> None:
         return plain(sql, params)  # type: ignore[arg-type, return-value]
 
     database.query = explained  # type: ignore[method-assign, assignment]
-    for by, text in ((By.TEXT, "alpha"), (By.TEXT, "a"), (By.ALL, ""), (By.ID, "01" * 5), (By.SHA256, "fe" * 32)):
+    for by, text in (
+        (By.TEXT, "alpha"),
+        (By.TEXT, "a"),
+        (By.ALL, ""),
+        (By.ID, "01" * 5),
+        (By.SHA256, "fe" * 32),
+    ):
         find(registry, text, by)
     find(registry, "alpha 1", By.NAME)
     registry.holders(b"\x01" * 32, b"", 5, 0.0)
     registry.members(b"\x01" * 32, b"", 5, 0.0)
-    scans = [plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] not in ("l", "m", "x", "(subquery-2)", "t")]
+    scans = [
+        plan
+        for plan in plans
+        if plan.startswith("SCAN") and plan.split()[1] not in ("l", "m", "x", "(subquery-2)", "t")
+    ]
     assert plans
     assert not scans
     assert not [plan for plan in plans if plan.startswith("SCAN t ") and "VIRTUAL TABLE" not in plan]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from p2pd.storage.sqlite import MEMORY
 from p2pd.tracker.quota import Kind
 from p2pd.tracker.registry_sqlite import SqliteRegistry
-from p2pd.tracker.service import Sender, TrackerService
+from p2pd.tracker.service import TrackerService
 from protocol.codec import encode
 from protocol.errors import Refusal
 from protocol.limits import (
@@ -23,7 +23,6 @@ from protocol.limits import (
     MAX_ANSWER,
     MAX_FILE,
     MAX_HEADER,
-    MAX_SOURCES,
 )
 from protocol.tracker import (
     NO_EPOCH,
@@ -37,16 +36,13 @@ from protocol.tracker import (
     Find,
     Gone,
     Hits,
-    Member,
     Ok,
-    PeerList,
     Peers,
     Publish,
     Published,
     Refused,
     Search,
     Sort,
-    Source,
     Sources,
     Stats,
     TrackerStats,
@@ -54,25 +50,7 @@ from protocol.tracker import (
     decode_request,
     publishes,
 )
-
-EPOCH = b"epoch--1"
-PUBLIC = "203.10.0.1"
-
-
-def who(number: int, host: str | None = None) -> Sender:
-    return Sender(number.to_bytes(20, "big"), host or f"10.0.{number // 200}.{number % 200 + 1}")
-
-
-def entry(number: int, name: str = "") -> Entry:
-    return Entry(bytes([number]) * 32, bytes(32), number, name or f"alpha {number}", number)
-
-
-def announce(port: int = 8001, host: str = "", revision: int = 2**40) -> Announce:
-    return Announce(9, EPOCH, revision, port, host)
-
-
-def listing(*entries: Entry) -> Publish:
-    return Publish(9, EPOCH, 0, 1, True, False, list(entries), [])
+from tests.fakes.tracker_asker import EPOCH, PUBLIC, announce, entry, join, listing, who
 
 
 @pytest.fixture
@@ -87,11 +65,6 @@ def service(registry: SqliteRegistry) -> TrackerService:
     service = TrackerService(registry, PUBLIC, Random(1))
     service.start(0.0)
     return service
-
-
-def join(service: TrackerService, sender: Sender, *entries: Entry, port: int = 8001, host: str = "") -> None:
-    assert isinstance(service.handle(announce(port, host), sender, 0.0), Announced)
-    assert service.handle(listing(*entries), sender, 0.0) == Published(9, 1)
 
 
 def refused(reply: AnyReply) -> int:
@@ -181,7 +154,9 @@ def test_an_early_announce_is_possible_a_flood_is_not(service: TrackerService) -
     assert isinstance(service.handle(announce(), who(1), 10.0), Announced)
 
 
-@pytest.mark.parametrize("host", ["localhost", "example.org", "0.0.0.0", "224.0.0.1", "fe80::1%eth0", "1.2.3", " "])
+@pytest.mark.parametrize(
+    "host", ["localhost", "example.org", "0.0.0.0", "224.0.0.1", "fe80::1%eth0", "1.2.3", " "]
+)
 def test_a_declared_host_must_be_usable(service: TrackerService, host: str) -> None:
     assert refused(service.handle(announce(host=host), who(1), 0.0)) == Refusal.BAD_REQUEST
 
@@ -317,112 +292,41 @@ def test_stats(service: TrackerService) -> None:
     assert service.handle(Stats(9), who(1), 0.0) == TrackerStats(9, 1, 2, 1, 1, 1, 1)
 
 
-# -- sources and addresses --------------------------------------------------------------------------------------
-
-LOCAL = "127.0.0.1"
-
-
-@pytest.mark.parametrize(
-    ("observed", "declared", "asker", "expected"),
-    [
-        ("10.0.0.7", "", "10.0.0.9", "10.0.0.7"),
-        ("10.0.0.7", "198.18.0.1", "10.0.0.9", "10.0.0.7"),  # what it claims is ignored
-        ("10.0.0.7", "", LOCAL, "10.0.0.7"),
-        ("fd00::7", "", "10.0.0.9", "fd00::7"),
-        (LOCAL, "10.1.1.1", "10.0.0.9", "10.1.1.1"),
-        (LOCAL, "10.1.1.1", LOCAL, "10.1.1.1"),
-        (LOCAL, "", LOCAL, LOCAL),
-        ("::1", "", LOCAL, LOCAL),
-        (LOCAL, "127.0.0.5", LOCAL, LOCAL),
-        (LOCAL, "", "10.0.0.9", PUBLIC),
-        (LOCAL, "127.0.0.5", "10.0.0.9", PUBLIC),
-        ("::ffff:127.0.0.1", "", "10.0.0.9", PUBLIC),
-        ("169.254.169.254", "", "10.0.0.9", None),
-        ("fe80::1", "", "10.0.0.9", None),
-        ("0.0.0.0", "", "10.0.0.9", None),
-        ("", "", "10.0.0.9", None),
-    ],
-)
-def test_the_address_of_a_source(
-    service: TrackerService, observed: str, declared: str, asker: str, expected: str | None
-) -> None:
-    join(service, who(1, observed or " "), entry(1), host=declared)
-    reply = service.handle(Find(9, b"\x01" * 32), who(2, asker), 0.0)
-    assert reply == Sources(9, [Source(who(1).device_id, expected, 8001)] if expected else [])
-    reply = service.handle(Peers(9, b"\x01" * 32), who(2, asker), 0.0)
-    member = Member(who(1).device_id, expected or "", 8001 if expected else 0, 1)
-    assert reply == PeerList(9, [member], "")
-
-
-@pytest.mark.parametrize("advertised", ["", "127.0.0.1", "::1", "tracker.example", "0.0.0.0"])
-def test_without_an_address_of_its_own_a_tracker_hands_out_no_neighbours(
-    registry: SqliteRegistry, advertised: str
-) -> None:
-    service = TrackerService(registry, advertised, Random(1))
-    service.start(0.0)
-    join(service, who(1, LOCAL), entry(1))
-    assert service.handle(Find(9, b"\x01" * 32), who(2), 0.0) == Sources(9, [])
-    assert isinstance(reply := service.handle(Find(9, b"\x01" * 32), who(2, LOCAL), 0.0), Sources)
-    assert [source.host for source in reply.items] == [LOCAL]
-
-
-def test_the_asker_is_no_source_of_its_own(service: TrackerService) -> None:
-    for number in (1, 2, 3):
-        join(service, who(number), entry(1))
-    reply = service.handle(Find(9, b"\x01" * 32), who(2), 0.0)
-    assert isinstance(reply, Sources)
-    assert {source.device_id for source in reply.items} == {who(1).device_id, who(3).device_id}
-
-
-def test_sources_are_bounded_and_drawn(service: TrackerService) -> None:
-    for number in range(1, 61):
-        join(service, who(number), entry(1))
-    seen: set[bytes] = set()
-    for _ in range(20):
-        reply = service.handle(Find(9, b"\x01" * 32), who(99), 0.0)
-        assert isinstance(reply, Sources)
-        assert len({source.device_id for source in reply.items}) == MAX_SOURCES
-        seen |= {source.device_id for source in reply.items}
-    assert len(seen) == 60
-
-
-def test_who_does_not_listen_is_a_member_but_no_source(service: TrackerService) -> None:
-    join(service, who(1), entry(1), port=0)
-    assert service.handle(Find(9, b"\x01" * 32), who(2), 0.0) == Sources(9, [])
-    assert service.handle(Peers(9), who(2), 0.0) == PeerList(9, [Member(who(1).device_id, "", 0, 1)], "")
-
-
-def test_members_come_in_pages(service: TrackerService) -> None:
-    for number in range(120):
-        service.handle(announce(), who(number), 0.0)
-    found: list[bytes] = []
-    cursor = ""
-    for page in range(3):
-        reply = service.handle(Peers(9, cursor=cursor), who(1), 0.0)
-        assert isinstance(reply, PeerList)
-        assert len(reply.items) <= MAX_SOURCES
-        found += [member.device_id for member in reply.items]
-        cursor = reply.next
-        assert bool(cursor) == (page < 2)
-    assert found == [who(number).device_id for number in range(120)]
-
-
 # -- nothing leaks ----------------------------------------------------------------------------------------------
 
 
 def test_a_failing_store_is_a_refusal(service: TrackerService, registry: SqliteRegistry) -> None:
     registry.close()
-    for message in (announce(), listing(entry(1)), Search(9, By.ALL), Find(9, bytes(32)), Peers(9), Bye(9), Stats(9)):
+    for message in (
+        announce(),
+        listing(entry(1)),
+        Search(9, By.ALL),
+        Find(9, bytes(32)),
+        Peers(9),
+        Bye(9),
+        Stats(9),
+    ):
         assert refused(service.handle(message, who(1), 0.0)) == Refusal.STORAGE
 
 
-TEXT = st.text(max_size=20) | st.sampled_from(["alpha", '"', "a*", "NEAR(", "%", "_", "'", "\0", "00" * 4, "00" * 32])
+TEXT = st.text(max_size=20) | st.sampled_from(
+    ["alpha", '"', "a*", "NEAR(", "%", "_", "'", "\0", "00" * 4, "00" * 32]
+)
 NAMES = st.sampled_from(["alpha", "a", "é/ü", 'q"uote', "100%", "it's", "NEAR", "a*b"])
 DIGESTS = st.sampled_from([bytes(32), b"\x01" * 32])
 REVISIONS = st.integers(0, 4) | st.just(2**53 - 1)
-ENTRIES = st.builds(Entry, DIGESTS, DIGESTS, st.sampled_from([0, MAX_FILE]), NAMES, st.sampled_from([0, 2**40]))
+ENTRIES = st.builds(
+    Entry, DIGESTS, DIGESTS, st.sampled_from([0, MAX_FILE]), NAMES, st.sampled_from([0, 2**40])
+)
 MESSAGES: st.SearchStrategy[AnyRequest] = st.one_of(
-    st.builds(Announce, st.just(9), st.just(EPOCH), REVISIONS, st.sampled_from([0, 1024, 65_535]), st.text(max_size=9)),
+    st.builds(
+        Announce,
+        st.just(9),
+        st.just(EPOCH),
+        REVISIONS,
+        st.sampled_from([0, 1024, 65_535]),
+        st.text(max_size=9),
+    ),
     st.builds(
         Publish,
         st.just(9),

@@ -1,0 +1,63 @@
+# make demo [FILE=path]   install into .venv, then watch a file travel between two daemons
+# make test               install what tests need, then style, types, import contracts and all tests
+# make style types contracts tests bench clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+METADATA := setup.cfg pyproject.toml protocol/version.py
+SOURCES := $(shell find protocol p2pd p2pctl -name '*.py' -o -name '*.sql')
+
+# Two stamps: what is needed to run, and (editable, so that it follows the sources by itself) what is needed to test.
+RUN := $(VENV)/.installed
+TEST := $(VENV)/.installed-for-tests
+
+.PHONY: demo test style types contracts tests bench clean
+
+# With FILE=, a path of the caller; without, the demo makes a file.
+demo: $(if $(wildcard $(TEST)),$(TEST),$(RUN))
+	@$(BIN)/python scripts/demo $(if $(FILE),'$(FILE)')
+
+test: style types contracts tests
+
+style: $(TEST)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(TEST)
+	$(BIN)/mypy
+
+contracts: $(TEST)
+	$(BIN)/lint-imports --config setup.cfg
+
+tests: $(TEST)
+	$(BIN)/python -m pytest
+
+bench: $(TEST)
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/throughput.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find protocol p2pd p2pctl tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "This needs Python 3.11 or later; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "Python's venv module is needed (Debian, Ubuntu: apt install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
+
+# What setuptools leaves in the tree is removed: a later build would pack old files from it.
+$(RUN): $(METADATA) $(SOURCES) | $(BIN)/python
+	@echo "Installing p2pd and p2pctl into $(VENV)"
+	@$(PIP) install .
+	@rm -rf build *.egg-info
+	@touch $@
+
+$(TEST): $(METADATA) | $(BIN)/python
+	@echo "Installing p2pd, p2pctl and what their tests need into $(VENV)"
+	@$(PIP) install --config-settings editable_mode=compat -e '.[test]'
+	@rm -rf build
+	@touch $@

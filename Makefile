@@ -17,7 +17,7 @@ TEST := $(VENV)/.installed-for-tests
 
 # With FILE=, a path of the caller; without, the demo makes a file.
 demo: $(if $(wildcard $(TEST)),$(TEST),$(RUN))
-	@$(BIN)/python scripts/demo $(if $(FILE),'$(FILE)')
+	@$(BIN)/python scripts/demo $(if $(FILE),'$(subst ','\'',$(value FILE))')
 
 test: style types contracts tests
 

@@ -1,7 +1,8 @@
 """The daemon put together: builds the parts, starts them in order, waits for a signal, ends them in order.
 
-The only module that knows every part. The rule: the home is locked before anything is opened in it, listeners are bound before anybody is told of them, the control
-socket appears when everything behind it works, and the end takes at most SHUTDOWN_HARD_SECONDS.
+The only module that knows every part. The rule: the home is locked before anything is opened in it, listeners are
+bound before anybody is told of them, the control socket appears when everything behind it works, and the end takes at
+most SHUTDOWN_HARD_SECONDS.
 """
 
 from __future__ import annotations
@@ -49,10 +50,13 @@ SWITCH_SECONDS = 0.001  # the interpreter's default of 5 ms lets a key exchange 
 class App:
     """One daemon, from start to end. Use `run`."""
 
-    def __init__(self, settings: Settings, secret: NetworkSecret, device: DeviceKey) -> None:
+    def __init__(
+        self, settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey
+    ) -> None:
         self._settings = settings
         self._secret = secret
         self._device = device
+        self._tracker_device = tracker_device
         self._stopping = asyncio.Event()
         self._context: zmq.Context[zmq.Socket[bytes]] = make_context()
         self._executor = ThreadPoolExecutor(HANDSHAKE_THREADS, "handshake")
@@ -89,11 +93,10 @@ class App:
     async def _start(self) -> None:
         settings = self._settings
         self._zap.start()
-        identity = self._identity()
         trackers = list(settings.trackers)
         lines = []
         if settings.tracker_listen is not None:
-            port = self._build_tracker(settings.tracker_listen, identity)
+            port = self._build_tracker(settings.tracker_listen, self._identity(self._tracker_device))
             where = format_endpoint(
                 self._shown_host(settings.tracker_listen, settings.tracker_announce), port
             )
@@ -104,7 +107,7 @@ class App:
                 own = Endpoint(settings.tracker_listen.host or "127.0.0.1", settings.tracker_listen.port)
                 trackers = [Endpoint(own.host, port) if tracker == own else tracker for tracker in trackers]
         if settings.peer_listen is not None:
-            port = self._build_peer(settings.peer_listen, identity, trackers)
+            port = self._build_peer(settings.peer_listen, self._identity(self._device), trackers)
             announce = settings.peer_announce.host if settings.peer_announce else ""
             self._peer_shown = format_endpoint(self._shown_host(settings.peer_listen, announce), port)
             lines.append(f"Peer listening on {self._peer_shown}")
@@ -122,9 +125,9 @@ class App:
     _tracker_shown = ""
     _peer_shown = ""
 
-    def _identity(self) -> Identity:
+    def _identity(self, device: DeviceKey) -> Identity:
         info = Info(software=f"p2pd/{VERSION}")
-        return Identity(self._secret, self._device, info, os.urandom)
+        return Identity(self._secret, device, info, os.urandom)
 
     def _shown_host(self, listen: Endpoint, announce: str) -> str:
         """The address others should use for a listener."""
@@ -216,12 +219,17 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey) -> None:
-    """Runs the daemon until it is stopped. The home is locked by the caller. Raises Fault when it cannot start."""
+def serve(
+    settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey
+) -> None:
+    """Runs the daemon until it is stopped. The home is locked by the caller. Raises Fault when it cannot start.
+
+    `tracker_device` is the tracker's identity; it differs from `device` when both roles run in one process.
+    """
     tune_malloc()
     sys.setswitchinterval(SWITCH_SECONDS)
 
     async def main() -> None:
-        await App(settings, secret, device).run()
+        await App(settings, secret, device, tracker_device).run()
 
     asyncio.run(main())

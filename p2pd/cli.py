@@ -218,8 +218,10 @@ def _serve(args: argparse.Namespace, settings: Any) -> int:
                 allow_weak=settings.allow_weak_password,
             ),
         )
-        device = secrets.load_or_make_device_key(settings.home)
-        app.serve(settings, secret, device)
+        device = tracker_device = secrets.load_or_make_device_key(settings.home)
+        if settings.role == "peer" and settings.tracker_listen is not None:
+            tracker_device = secrets.load_or_make_device_key(settings.home, secrets.TRACKER_DEVICE_FILE)
+        app.serve(settings, secret, device, tracker_device)
     return 0
 
 

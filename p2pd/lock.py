@@ -1,8 +1,8 @@
 """One daemon for one home: an flock held for life, and the directory made private.
 
-The rule: the lock is taken before anything else in the home is opened or bound (a second bind of the
-control socket would steal it), and let go by the kernel with the process, however it ends. A lock file that
-is left over means nothing.
+The rule: the lock is taken before anything else in the home is opened or bound (a second bind of the control socket
+would steal it), and let go by the kernel with the process, however it ends. A lock file that is left over means
+nothing.
 """
 
 from __future__ import annotations

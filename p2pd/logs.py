@@ -1,12 +1,12 @@
 """Logging: where it goes, how it looks, and what never gets into it.
 
-The rule: log lines are a transcript (`<` in, `>` out, `=` state, `!` trouble); whatever came from outside
-is escaped, invites and registered secrets are masked in every spelling, and a line that repeats is counted
-instead of written. Identifiers (content ids, device ids) are not secret and stay readable, so long
-hexadecimal text is not masked as such.
+The rule: log lines are a transcript (`<` in, `>` out, `=` state, `!` trouble); whatever came from outside is escaped,
+invites and registered secrets are masked in every spelling, and a line that repeats is counted instead of written.
+Identifiers (content ids, device ids) are not secret and stay readable, so long hexadecimal text is not masked as
+such.
 
-A record logged with `extra={"about": "203.0.113.7"}` is counted together with all others about the same,
-whatever it says.
+A record logged with `extra={"about": "203.0.113.7"}` is counted together with all others about the same, whatever it
+says.
 """
 
 from __future__ import annotations

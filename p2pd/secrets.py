@@ -26,6 +26,7 @@ from protocol.keys import DeviceKey, NetworkSecret, check_password, derive_netwo
 
 NETWORK_FILE = "network.key"
 DEVICE_FILE = "device.key"
+TRACKER_DEVICE_FILE = "tracker-device.key"  # of a tracker inside a peer: a device refuses to speak with itself
 CREDENTIAL = "p2pd-password"  # its name in the systemd credentials directory
 COMMAND_SECONDS = 30.0
 MAX_PASSWORD = 4096  # octets read from a file, descriptor or command
@@ -185,18 +186,18 @@ def store_network_key(home: Path, secret: NetworkSecret) -> None:
     _store(home / NETWORK_FILE, {"network": secret.network, "epoch": secret.epoch, "key": secret.key.hex()})
 
 
-def load_or_make_device_key(home: Path) -> DeviceKey:
+def load_or_make_device_key(home: Path, name: str = DEVICE_FILE) -> DeviceKey:
     """This device's key, made at the first start."""
-    document = _load(home / DEVICE_FILE)
+    document = _load(home / name)
     if document is None:
         device = DeviceKey.generate(os.urandom(32))
-        _store(home / DEVICE_FILE, {"seed": device.seed.hex()})
+        _store(home / name, {"seed": device.seed.hex()})
         register_secret(device.seed)
         return device
     try:
         device = DeviceKey.from_seed(bytes.fromhex(str(document["seed"])))
     except (KeyError, ValueError, LocalProtocolError) as error:
-        raise _damaged(home / DEVICE_FILE, "restore it, or move it away to become a new device") from error
+        raise _damaged(home / name, "restore it, or move it away to become a new device") from error
     register_secret(device.seed)
     return device
 

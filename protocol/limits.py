@@ -79,7 +79,7 @@ MIN_PIECE = 1 * MIB
 MAX_FILE = 1 * TIB
 MAX_MANIFEST = MAX_PIECES * 32 + 256
 MANIFEST_PART = 256 * KIB  # a manifest travels in parts of this size
-REQUEST_SECONDS = 30.0  # an unanswered block request
+REQUEST_SECONDS = 60.0  # silence of a source with open block requests: 1 MiB at 17 KB/s
 
 # -- tracker dialect --------------------------------------------------------------------------------------
 MAX_DEVICES = 10_000

@@ -1,6 +1,7 @@
 """The daemon's one control API: what each method of docs/control-api.md does. On the event loop.
 
-The rule: a method checks its parameters, calls the roles, and answers with plain maps; everything that can go wrong is a Fault. Knows no sockets.
+The rule: a method checks its parameters, calls the roles, and answers with plain maps; everything that can go wrong
+is a Fault. Knows no sockets.
 """
 
 from __future__ import annotations

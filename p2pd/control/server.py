@@ -1,7 +1,8 @@
 """The control socket: requests of local clients to methods of the API, answers and progress back. On the event loop.
 
-The rule: exactly one answer for each request whose id could be read, within its deadline; a client that went away ends the wait and not the work.
-Who can open the socket is the user itself (directory 0700, socket 0600): that is the whole authorisation.
+The rule: exactly one answer for each request whose id could be read, within its deadline; a client that went away
+ends the wait and not the work. Who can open the socket is the user itself (directory 0700, socket 0600): that is the
+whole authorisation.
 """
 
 from __future__ import annotations

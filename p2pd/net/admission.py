@@ -144,7 +144,7 @@ class Admission:
             key = source_key(address)
             source = self._source(key, now)
             known = self._is_known(key, now)
-            verdict = self._ban_verdict(address, source, now) or self._room(source, known)
+            verdict = self._no_entry(address, source, known, now)
             if verdict is None:
                 own = source.known_accepts if known else source.accepts
                 wait = max(own.wait(now), 0.0 if known else self._accepts.wait(now))
@@ -164,8 +164,7 @@ class Admission:
             source.connections += 1
             self._connections += 1
             self._unauthenticated += 1
-            verdict = self._ban_verdict(address, source, now)
-            return self._told(verdict or self._room(source, self._is_known(key, now)))
+            return self._told(self._no_entry(address, source, self._is_known(key, now), now))
 
     def settled(self, address: str) -> None:
         """A connection of this address has authenticated; it no longer counts among the strangers."""
@@ -318,6 +317,10 @@ class Admission:
             return _YES
         self._refused += 1
         return verdict
+
+    def _no_entry(self, address: str, source: _Source, known: bool, now: float) -> Verdict | None:
+        banned = self._ban_verdict(address, source, now)  # not `or`: a refusal is false
+        return self._room(source, known) if banned is None else banned
 
     def _room(self, source: _Source, known: bool) -> Verdict | None:
         most = self._limits.per_known_address if known else self._limits.per_address

@@ -73,11 +73,12 @@ _EMPTY = memoryview(b"")
 
 
 class _Waiting:
-    __slots__ = ("answer", "deadline")
+    __slots__ = ("answer", "asked_at", "timeout")
 
-    def __init__(self, answer: Answer, deadline: float) -> None:
+    def __init__(self, answer: Answer, asked_at: float, timeout: float) -> None:
         self.answer = answer
-        self.deadline = deadline
+        self.asked_at = asked_at
+        self.timeout = timeout
 
 
 class Link:
@@ -107,6 +108,7 @@ class Link:
         self._on_closed = on_closed
         self._on_push = on_push
         self._request = 0
+        self._last_answer = reactor.clock()
         self._session: Session | None = None
         self._busy = False
         self._early: list[bytes] = []
@@ -145,7 +147,7 @@ class Link:
         if not self.ready:
             self._reactor.call(answer, Lost("closed", "not connected"), _EMPTY)
             return self._request
-        self.pending[self._request] = _Waiting(answer, self._reactor.clock() + timeout)
+        self.pending[self._request] = _Waiting(answer, self._reactor.clock(), timeout)
         self._seal_and_send(encode(numbered(message, self._request)))
         return self._request
 
@@ -270,6 +272,7 @@ class Link:
             waiting = self.pending.pop(number, None)
             if waiting is None:
                 raise RemoteProtocolError("an answer nobody asked for")
+            self._last_answer = now
             waiting.answer(reply, event.payload)
         elif isinstance(event, Pinged):
             self._send(self._session.seal_pong(event.number, now))
@@ -302,12 +305,18 @@ class Link:
         if self.state is LinkState.CLOSED:
             return
         now = self._reactor.clock()
-        late = [number for number, waiting in self.pending.items() if waiting.deadline < now]
+        # Requests are answered one after the other: on a slow line those in the queue wait for those before them, and only
+        # silence is a failure.
+        late = [
+            number
+            for number, waiting in self.pending.items()
+            if now - max(waiting.asked_at, self._last_answer) > waiting.timeout
+        ]
         for number in late:
             waiting = self.pending.get(number)
             if waiting is not None:
                 # The answer may still come: keep the number, drop the payload.
-                waiting.deadline = float("inf")
+                waiting.timeout = float("inf")
                 answer, waiting.answer = waiting.answer, _ignore
                 answer(Lost("timeout", f"{self.endpoint} did not answer in time"), _EMPTY)
         if self.ready and self._session is not None:

@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 import zmq
@@ -101,6 +102,9 @@ class ZapHandler:
             if error.errno not in (zmq.ETERM, zmq.ENOTSOCK):  # the context ended under us
                 _log.exception("! zap: the handler ends: nobody is let in any more")
         finally:
+            with suppress(zmq.ZMQError):  # close alone frees the names some time later
+                requests.unbind(ENDPOINT)
+                stop.unbind(self._stop_endpoint)
             requests.close()
             stop.close()
 

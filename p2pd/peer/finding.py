@@ -1,7 +1,7 @@
 """Finding contents in the swarm: searches over the trackers, and what a person's reference means. On the event loop.
 
-The rule: every tracker is asked; an answer is partial when one of them did not give its own, and an error only when none did. The same content from several trackers
-or under several names is one hit.
+The rule: every tracker is asked; an answer is partial when one of them did not give its own, and an error only when
+none did. The same content from several trackers or under several names is one hit.
 """
 
 from __future__ import annotations

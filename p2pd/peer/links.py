@@ -165,7 +165,8 @@ class Links:
         for user in list(peer.users):
             user.peer_lost(peer, lost)
         peer.failures += 1
-        if peer.failures >= ATTEMPTS or not peer.users:
+        # Proving the wrong password again would only count as another guess.
+        if peer.failures >= ATTEMPTS or lost.code == "auth" or not peer.users:
             users, peer.users = peer.users, []
             self._forget(peer)
             for user in users:

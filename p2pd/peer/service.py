@@ -1,7 +1,7 @@
 """The peer role as one object: what it consists of, its start and its end. On the event loop.
 
-The rule: parts are made here and know each other only as arguments. Order of the start: state, catalogue, uploads, trackers, shares, downloads; the end goes the other way
-and nothing is left half written.
+The rule: parts are made here and know each other only as arguments. Order of the start: state, catalogue, uploads,
+trackers, shares, downloads; the end goes the other way and nothing is left half written.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from p2pd.net.bridge import ask, post
 from p2pd.net.dealer import Link, Lost
 from p2pd.net.identity import Identity
 from p2pd.net.reactor import Reactor
-from p2pd.storage.state import Changes, State
+from p2pd.storage.state import State
 from protocol.errors import Fault, Refusal, refusal_text
 from protocol.handshake import Dialect
 from protocol.tracker import (
@@ -31,7 +31,7 @@ from protocol.tracker import (
     Published,
     Refused,
     decode_reply,
-    pack_entries,
+    publishes,
 )
 
 log = logging.getLogger("p2pd.peer.trackers")
@@ -268,27 +268,13 @@ class TrackerClient:
         if 0 < known < store.pruned_revision or known > store.revision:
             reset = True
         known = 0 if reset else known
-        more = True
-        while more:
+        while reset or known < store.revision:
+            # What is withdrawn while a complete listing is sent must follow it: so a listing ends at the revision it began with.
             target = store.revision
-            if known == target and not reset:
-                break
-            changes = store.changes_since(known, PAGE)
-            more = len(changes.added) + len(changes.removed) == PAGE
-            for items, end, last in _batches(changes, reset, known, None if more else target):
-                message = Publish(
-                    0,
-                    store.share_epoch,
-                    known,
-                    end,
-                    reset,
-                    reset and (more or not last),
-                    [item for item in items if isinstance(item, Entry)],
-                    [item for item in items if isinstance(item, Gone)],
-                )
+            for message in publishes(store.share_epoch, known, target, _changes(store, known), reset):
                 if not await self._send_batch(link, message):
                     return False
-                known = end
+            known, reset = target, False
         self.published = known
         await self._tell()
         return True
@@ -307,28 +293,18 @@ class TrackerClient:
             return False
 
 
-def _batches(
-    changes: Changes, reset: bool, known: int, target: int | None
-) -> Iterator[tuple[list[Entry | Gone], int, bool]]:
-    """A page of changes as (batch, revision after it, whether it is the last of the page).
-
-    Each change has a revision of its own, so a batch ends at that of its last item; the last one at `target`, or at the highest of the
-    page when more pages follow. A complete listing (`reset`) leaves out what is gone.
-    """
-    numbered: list[tuple[int, Entry | Gone]] = [
-        (c.revision, Entry(c.content_id, c.sha256, c.size, c.name, int(c.added_at))) for c in changes.added
-    ]
-    highest = max([known, *(c.revision for c in changes.added), *(c.revision for c in changes.removed)])
-    if not reset:
-        numbered += [(c.revision, Gone(c.content_id, c.name)) for c in changes.removed]
-    numbered.sort(key=lambda pair: pair[0])
-    batches = list(pack_entries([item for _, item in numbered])) or [[]]
-    done = 0
-    for index, batch in enumerate(batches):
-        done += len(batch)
-        last = index == len(batches) - 1
-        end = (target if target is not None else highest) if last else numbered[done - 1][0]
-        yield batch, end, last
+def _changes(store: State, known: int) -> Iterator[tuple[int, Entry | Gone]]:
+    """What changed after revision `known`, by revision, read page by page."""
+    while True:
+        page = store.changes_since(known, PAGE)
+        items: list[tuple[int, Entry | Gone]] = [
+            (c.revision, Entry(c.content_id, c.sha256, c.size, c.name, int(c.added_at))) for c in page.added
+        ]
+        items += [(c.revision, Gone(c.content_id, c.name)) for c in page.removed]
+        if not items:
+            return
+        yield from sorted(items, key=lambda item: item[0])
+        known = max(revision for revision, _ in items)
 
 
 def _put(future: asyncio.Future[Any], value: Any) -> None:

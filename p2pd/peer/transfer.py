@@ -38,6 +38,7 @@ log = logging.getLogger("p2pd.peer.transfer")
 RETRY_SPACE_SECONDS = 5.0
 HOPE_SECONDS = 20.0  # a download that never got an octet fails after so long without a source
 RATE_SECONDS = 2.0
+_NO_MORE = -1
 FREE_RESERVE = 16 * MIB  # left on the disk for the database and for others
 
 
@@ -412,7 +413,8 @@ class Transfer:
                     self._check_hope()
         finally:
             await run_on(services.reactor, driver.stop)
-            committer.cancel()
+            # A commit under way ends first: an older bitfield must not come after a newer one.
+            commits.put_nowait(_NO_MORE)
             await asyncio.gather(committer, return_exceptions=True)
             await asyncio.shield(
                 asyncio.to_thread(self._last_commit, part, manifest, state.pieces.have, bool(errors))
@@ -424,6 +426,8 @@ class Transfer:
         reactor = self._services.reactor
         while True:
             bits = await commits.get()
+            if bits == _NO_MORE:
+                return
             try:
                 await asyncio.to_thread(self._commit, part, driver.manifest, bits, driver.received)
             except StorageError as error:

@@ -1,7 +1,7 @@
 """The tracker on the network: sealed sessions in, TrackerService in the middle, answers out. On the `tracker` reactor.
 
-The rule: one thread owns the router, the service and its registry. The service's clock is this machine's wall clock, kept from going back, so that
-leases in the registry mean the same after a restart.
+The rule: one thread owns the router, the service and its registry. The service's clock is this machine's wall clock,
+kept from going back, so that leases in the registry mean the same after a restart.
 """
 
 from __future__ import annotations

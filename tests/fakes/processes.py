@@ -135,10 +135,11 @@ class Daemon:
                 listen += ["--listen", f"{LOOPBACK}:{self.ports.get(role, 0)}"]
             elif role == "Tracker" and "--with-tracker" in self._options:
                 listen += [option, f"{LOOPBACK}:{self.ports.get(role, 0)}"]
+        program = [sys.executable, "-W", "default", "-mp2pd"]
+        words = [self._role, "--home", str(self.home), *listen, *self._options, *self.password, *more]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-X", "dev", "-m", "p2pd", self._role, "--home", str(self.home)]
-                + [*listen, *self._options, *self.password, *more],
+                program + words,
                 stdin=popen.pop("stdin", subprocess.DEVNULL),
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -102,7 +102,7 @@ class Bar(Silent):
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TaskProgressColumn(markup=False),
+            TaskProgressColumn(),
             TextColumn("{task.fields[facts]}", markup=False),
             console=console,
             transient=True,

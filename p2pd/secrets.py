@@ -26,7 +26,9 @@ from protocol.keys import DeviceKey, NetworkSecret, check_password, derive_netwo
 
 NETWORK_FILE = "network.key"
 DEVICE_FILE = "device.key"
-TRACKER_DEVICE_FILE = "tracker-device.key"  # of a tracker inside a peer: a device refuses to speak with itself
+TRACKER_DEVICE_FILE = (
+    "tracker-device.key"  # of a tracker inside a peer: a device refuses to speak with itself
+)
 CREDENTIAL = "p2pd-password"  # its name in the systemd credentials directory
 COMMAND_SECONDS = 30.0
 MAX_PASSWORD = 4096  # octets read from a file, descriptor or command

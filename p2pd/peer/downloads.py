@@ -17,6 +17,7 @@ from protocol.names import check_name
 
 log = logging.getLogger("p2pd.peer.downloads")
 
+MEASURE_SECONDS = 0.5
 MAX_ACTIVE = 8  # the others wait their turn
 
 
@@ -54,7 +55,7 @@ class Downloads:
     async def run(self) -> None:
         """Keeps the rates; until cancelled."""
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(MEASURE_SECONDS)
             now = time.monotonic()
             for transfer in self._active.values():
                 transfer.measure(now)
@@ -112,7 +113,8 @@ class Downloads:
         if wanted.file is not None:
             return check_local_name(wanted.file)
         leaf = wanted.name.rsplit("/", 1)[-1]
-        name = wanted.prefix + leaf
+        # Downloaders share under the name on their disk: fetched again from them it must not grow another prefix.
+        name = leaf if wanted.prefix and leaf.startswith(wanted.prefix) else wanted.prefix + leaf
         try:
             return check_name(name)
         except RemoteProtocolError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ def check(daemon: Daemon, words: list[str], status: int, code: str, part: str, h
     assert (human.status, human.out) == (status, ""), human.err
     assert human.err.startswith("p2pctl: ")
     assert part in human.err
-    assert f"hint: {hint}" in human.err.replace("\n", " ") or hint in human.err
+    assert "\n  hint: " in human.err
+    assert hint in human.err
     machine = daemon.ctl("--json", *words, cwd=cwd)
     assert (machine.status, machine.out) == (status, "")
     assert (machine.error["code"], machine.error["exit"]) == (code, status)
@@ -33,16 +35,16 @@ def closed_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("words", [["search", "x"], ["all_files"], ["peers"], ["download", "x"]])
-def test_no_tracker(module_peer: Daemon, tmp_path: Path, words: list[str]) -> None:
-    check(module_peer, words, 7, "network", "no tracker answers at 127.0.0.1:", "is `p2pd tracker` running", tmp_path)
-
-
 @pytest.fixture(scope="module")
-def module_peer(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+def module_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A peer whose tracker is not there."""
     with Swarm(tmp_path_factory.mktemp("alone")) as swarm:
         yield swarm.peer("alone", f"127.0.0.1:{closed_port()}")
+
+
+@pytest.mark.parametrize("words", [["search", "x"], ["all_files"], ["peers"], ["download", "x"]])
+def test_no_tracker(module_peer: Daemon, tmp_path: Path, words: list[str]) -> None:
+    check(module_peer, words, 7, "network", "no tracker answers at 127.0.0.1:", "is `p2pd tracker` running", tmp_path)
 
 
 def test_without_a_tracker_own_work_goes_on(module_peer: Daemon, tmp_path: Path) -> None:
@@ -111,10 +113,7 @@ def test_wrong_password(swarm: Swarm) -> None:
     assert "has another password" in carol.ctl("status").out
     # those who were here are not disturbed, even though they share an address with the one who guesses
     assert alice.ctl("search", "x").status == 0
-    # and the answer stays the same while it tries again and is banned
-    until(lambda: "banned" in tracker.log.read_text() or _proofs(tracker) >= 4, 15.0, "several tries")
-    assert carol.ctl("search", "x").status == 8
-
-
-def _proofs(tracker: Daemon) -> int:
-    return tracker.log.read_text().count("wrong password")
+    # the right password, given anew, is the way out
+    carol.end()
+    carol.start("--password-file", str(swarm.password_file)).connected()
+    assert carol.ctl("search", "x").status == 0

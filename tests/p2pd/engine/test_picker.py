@@ -53,7 +53,7 @@ def test_out_of_order_only_candidates_are_chosen_and_all_of_them_can_be() -> Non
     candidates = 0b1000_0100_0010_0001
     chosen = Counter(picker.choose(candidates, in_order=False) for _ in range(400))
     assert set(chosen) == {0, 5, 10, 15}
-    assert min(chosen.values()) > 40
+    assert min(chosen.values()) >= 10
 
 
 def test_one_seed_one_order() -> None:

@@ -151,9 +151,7 @@ def test_what_may_be_dialled_is_a_usable_literal(host: str, port: int) -> None:
     except RemoteProtocolError:
         return
     address = ipaddress.ip_address(endpoint.host)
-    assert not (
-        address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
-    )
+    assert not any((address.is_loopback, address.is_link_local, address.is_multicast, address.is_unspecified))
     assert check_dialable(endpoint.host, port, tracker_is_loopback=False) == endpoint
     assert parse_endpoint(str(endpoint)) == endpoint
 

@@ -1,0 +1,149 @@
+"""kill -9 of either end in the middle of a transfer, and links that break: what was committed is kept, and it completes.
+
+Links are slowed by the proxy, so that every kill falls inside the transfer however fast the machine is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from protocol.limits import MIB
+from tests.e2e.proxy import Proxy
+from tests.fakes.processes import Daemon, Swarm, make_file, sha256, until
+
+SIZE = 48 * MIB + 12_345
+RATE = 16 * MIB  # octets a second
+
+MakeProxy = Callable[..., Proxy]
+
+
+def pair(swarm: Swarm, proxy: Proxy) -> tuple[Daemon, Daemon, Path]:
+    """A seeder that is reached through the proxy only, a downloader, and the seeder's file."""
+    tracker = swarm.tracker()
+    alice = swarm.peer("alice", tracker, "--announce", proxy.address)
+    proxy.target = ("127.0.0.1", alice.ports["Peer"])
+    bob = swarm.peer("bob", tracker).connected()
+    original = make_file(swarm.directory / "big.bin", SIZE)
+    alice.ok("add", original)
+    return alice, bob, original
+
+
+def committed(daemon: Daemon, transfer: str, octets: int) -> None:
+    """Waits until at least so many octets are durable: received, and a commit interval older."""
+    daemon.received(transfer, octets)
+    until(lambda: daemon.transfer(transfer)["received_bytes"] >= octets + RATE * 3 // 2, 20.0, "a commit after that")
+
+
+def test_downloader_killed(swarm: Swarm, make_proxy: MakeProxy) -> None:
+    proxy = make_proxy(rate=RATE)
+    alice, bob, original = pair(swarm, proxy)
+    folder = swarm.folder("in")
+    transfer = bob.begin("big.bin", folder)
+    committed(bob, transfer, 4 * MIB)
+    bob.kill()
+    assert [path.suffix for path in folder.iterdir()] == [".p2pd-part"]
+    proxy.rate = 0
+    uploaded = alice.status()["peer"]["uploaded_bytes"]
+    bob.start()
+    item = bob.finish(transfer)  # nobody asks for it again
+    assert item["resumed_bytes"] >= 4 * MIB
+    assert sha256(folder / "downloaded_big.bin") == sha256(original)
+    fetched = bob.status()["peer"]["downloaded_bytes"]
+    assert fetched == SIZE - item["resumed_bytes"]
+    # the seeder sent the rest only (and what was under way in both runs)
+    assert alice.status()["peer"]["uploaded_bytes"] - uploaded <= SIZE - item["resumed_bytes"] + 16 * MIB
+    assert [path.name for path in folder.iterdir()] == ["downloaded_big.bin"]
+
+
+def test_downloader_killed_again_and_again(swarm: Swarm, make_proxy: MakeProxy) -> None:
+    """At full speed, at five moments; what counts only grows."""
+    proxy = make_proxy()
+    _, bob, original = pair(swarm, proxy)
+    folder = swarm.folder("in")
+    transfer = ""
+    kept = 0
+    for share in (0, 10, 30, 50, 80):
+        proxy.rate = 4 * RATE
+        transfer = transfer or bob.begin("big.bin", folder)
+        bob.received(transfer, max(kept, SIZE * share // 100))
+        bob.kill()
+        bob.start()
+        item = until(
+            lambda: found if (found := bob.transfer(transfer))["state"] in ("downloading", "done") else None,
+            20.0,
+            "it goes on",
+        )
+        assert item["resumed_bytes"] >= kept, "what was kept once is kept"
+        kept = item["resumed_bytes"]
+    proxy.rate = 0
+    bob.finish(transfer)
+    assert sha256(folder / "downloaded_big.bin") == sha256(original)
+
+
+def test_seeder_killed(swarm: Swarm, make_proxy: MakeProxy) -> None:
+    proxy = make_proxy(rate=RATE)
+    alice, bob, original = pair(swarm, proxy)
+    folder = swarm.folder("in")
+    transfer = bob.begin("big.bin", folder)
+    bob.received(transfer, 8 * MIB)
+    alice.kill()
+    until(lambda: bob.transfer(transfer)["sources"] == 0, 10.0, "the loss is noticed")
+    kept = bob.transfer(transfer)["received_bytes"]
+    assert kept >= 8 * MIB
+    proxy.rate = 0
+    alice.start()
+    bob.finish(transfer)
+    assert sha256(folder / "downloaded_big.bin") == sha256(original)
+    assert bob.status()["peer"]["downloaded_bytes"] == SIZE, "nothing was fetched twice"
+    assert alice.status()["peer"]["uploaded_bytes"] <= SIZE - kept
+
+
+def test_seeder_gone_for_good_and_another_one_comes(swarm: Swarm, make_proxy: MakeProxy) -> None:
+    """A download that began waits, and any device with the same octets under any name completes it."""
+    proxy = make_proxy(rate=RATE)
+    alice, bob, original = pair(swarm, proxy)
+    folder = swarm.folder("in")
+    transfer = bob.begin("big.bin", folder)
+    bob.received(transfer, 8 * MIB)
+    alice.kill()
+    until(lambda: bob.transfer(transfer)["state"] == "stalled", 20.0, "it waits")
+    carol = swarm.peer("carol", next(d for d in swarm.daemons if d.name == "tracker"))
+    same = swarm.folder("other") / "another name.bin"
+    same.write_bytes(original.read_bytes())
+    carol.ok("add", same)
+    item = bob.finish(transfer)
+    assert carol.address in item["from"]
+    assert sha256(folder / "downloaded_big.bin") == sha256(original)
+
+
+def test_link_cut(swarm: Swarm, make_proxy: MakeProxy) -> None:
+    """Reset again and again after some megabytes: it is dialled anew and completes."""
+    proxy = make_proxy(seed=7)
+    alice, bob, original = pair(swarm, proxy)
+    proxy.cut_after(9 * MIB, 20 * MIB)
+    folder = swarm.folder("in")
+    transfer = bob.begin("big.bin", folder)
+    item = bob.finish(transfer)
+    assert proxy.cuts >= 2
+    assert item["sources"] == 1
+    assert sha256(folder / "downloaded_big.bin") == sha256(original)
+    assert bob.status()["peer"]["downloaded_bytes"] == SIZE
+    assert alice.status()["peer"]["uploaded_bytes"] >= SIZE
+
+
+def test_link_slow_far_and_stalled(swarm: Swarm, make_proxy: MakeProxy) -> None:
+    """40 ms each way, a stall of some seconds: the session lives through it."""
+    proxy = make_proxy(delay=0.04, rate=2 * RATE)
+    _, bob, original = pair(swarm, proxy)
+    folder = swarm.folder("in")
+    transfer = bob.begin("big.bin", folder)
+    bob.received(transfer, 4 * MIB)
+    proxy.stalled = True
+    before = bob.transfer(transfer)["received_bytes"]
+    until(lambda: bob.transfer(transfer)["rate_bytes_per_s"] < MIB, 10.0, "the rate shows the stall")
+    assert bob.transfer(transfer)["received_bytes"] <= before + 8 * MIB
+    proxy.stalled = False
+    bob.finish(transfer)
+    assert proxy.connections == 1
+    assert sha256(folder / "downloaded_big.bin") == sha256(original)

@@ -22,8 +22,8 @@ demo: $(if $(wildcard $(TEST)),$(TEST),$(RUN))
 test: style types contracts tests
 
 style: $(TEST)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check . scripts/demo
+	$(BIN)/ruff format --check . scripts/demo
 
 types: $(TEST)
 	$(BIN)/mypy

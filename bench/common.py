@@ -1,0 +1,237 @@
+"""What every measurement needs: a swarm of real daemons, their cost, the one-core seal rate, and a description of the machine.
+
+The rule: nothing here asserts how fast anything is; figures come with what they were measured on. Linux only (/proc).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from protocol.fernet import IV_SIZE, TokenKey, token_size  # noqa: E402
+from protocol.keys import make_invite  # noqa: E402
+from protocol.limits import GIB, MIB  # noqa: E402
+
+START_SECONDS = 60.0
+HEADER = bytes(64)  # stands for sequence number and header of a block's record
+
+
+# -- the machine ------------------------------------------------------------------------------------------
+
+
+def machine(directory: Path) -> dict[str, Any]:
+    """Processor, kernel, versions, load, and where the files lie."""
+    import zmq
+
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("cryptography", "pyzmq", "blake3", "msgspec")}
+        | {"libzmq": zmq.zmq_version()},
+        "files_on": filesystem(directory),
+        "load": round(os.getloadavg()[0], 2),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+
+
+def describe(found: dict[str, Any]) -> str:
+    """The machine in three lines."""
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return (
+        f"{found['cpu']}, {found['cores']} cores, {found['kernel']}, Python {found['python']}\n{versions}\n"
+        f"files on {found['files_on']}; load before the start {found['load']}; {found['date']}"
+    )
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def filesystem(directory: Path) -> str:
+    """The type of the file system that holds `directory`, such as ext4 or tmpfs."""
+    best, kind = "", "unknown"
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, mount, found, *_ = line.split()
+        if len(mount) >= len(best) and directory.resolve().is_relative_to(mount):
+            best, kind = mount, found
+    return kind
+
+
+def touch_memory(octets: int) -> None:
+    """Write to so much memory once and give it back: pages a virtual machine never touched are slow the first time."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
+    with mmap.mmap(-1, max(MIB, min(octets, free // 2))) as block:
+        for at in range(0, len(block), MIB):
+            block[at : at + MIB] = bytes(MIB)
+
+
+def random_file(path: Path, size: int) -> None:
+    """A file of random octets, on the disk (not only in the cache) when this returns."""
+    with path.open("wb") as stream:
+        for at in range(0, size, MIB):
+            stream.write(os.urandom(min(MIB, size - at)))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def rate(work: Callable[[], int], seconds: float) -> float:
+    """Octets a second of `work`, which does one piece and answers its octets; called once before the clock runs."""
+    work()
+    began = time.perf_counter()
+    done = 0
+    while (passed := time.perf_counter() - began) < seconds:
+        done += work()
+    return done / passed
+
+
+def sealer(size: int = MIB) -> Callable[[], int]:
+    """One seal of `size` random octets into a reused buffer, as an uploader does it."""
+    key = TokenKey(os.urandom(32))
+    payload = os.urandom(size)
+    out = memoryview(bytearray(token_size(len(HEADER) + size)))
+
+    def seal() -> int:
+        key.seal_parts(out, (HEADER, payload), os.urandom(IV_SIZE), 0)
+        return size
+
+    return seal
+
+
+# -- daemons ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a process used: CPU seconds since its start, and the most memory it ever held."""
+
+    cpu_s: float
+    peak_bytes: int
+
+
+class Daemon:
+    """A p2pd under way, with its home in `directory`. `where` is the address it printed."""
+
+    def __init__(self, name: str, words: Sequence[str], directory: Path) -> None:
+        self.home = directory / name
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "p2pd", *words, "--home", name, "--log-level", "warning"],
+            cwd=directory,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        watchdog = threading.Timer(START_SECONDS, self.process.kill)
+        watchdog.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        if " listening on " not in line:
+            self.stop()
+            raise RuntimeError(f"the {name} did not start")
+        self.where = line.split()[-1]
+
+    def cost(self) -> Cost:
+        """So far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        return Cost((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), peak)
+
+    def control(self, *words: str) -> float:
+        """Runs p2pctl on this daemon; the seconds from its start to its exit. Raises CalledProcessError."""
+        command = [sys.executable, "-m", "p2pctl", "--home", str(self.home), *words]
+        began = time.perf_counter()
+        subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+        return time.perf_counter() - began
+
+    def answer(self, *words: str) -> str:
+        """What p2pctl prints about this daemon."""
+        command = [sys.executable, "-m", "p2pctl", "--home", str(self.home), *words]
+        return subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+    def stop(self) -> None:
+        """Ends it, by force if need be."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def environment() -> dict[str, str]:
+    """The caller's, without settings of a daemon that is not ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("P2PD_", "P2PCTL_"))}
+    return kept | {"PYTHONPATH": str(ROOT)}
+
+
+@contextmanager
+def swarm(peers: int, directory: Path | None) -> Iterator[tuple[Path, list[Daemon]]]:
+    """A tracker and so many peers on loopback, in a temporary directory (within `directory`) that is removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="p2pd-bench-", dir=directory) as name, ExitStack() as stack:
+        base = Path(name)
+        secret = base / "secret.txt"
+        secret.touch(mode=0o600)
+        secret.write_text(make_invite(os.urandom(16)))
+        password = ["--password-file", secret.name]
+
+        def start(role: str, words: Sequence[str]) -> Daemon:
+            daemon = Daemon(role, [*words, "--listen", "127.0.0.1:0", *password], base)
+            stack.callback(daemon.stop)
+            return daemon
+
+        tracker = start("tracker", ["tracker"])
+        found = [start(f"peer{number}", ["peer", "--tracker", tracker.where]) for number in range(peers)]
+        yield base, found
+
+
+def same(first: Path, second: Path) -> bool:
+    """Whether two files hold the same octets."""
+    if first.stat().st_size != second.stat().st_size:
+        return False
+    with first.open("rb") as one, second.open("rb") as other:
+        while octets := one.read(MIB):
+            if octets != other.read(MIB):
+                return False
+    return True
+
+
+__all__ = [
+    "GIB",
+    "MIB",
+    "Cost",
+    "Daemon",
+    "describe",
+    "machine",
+    "random_file",
+    "rate",
+    "same",
+    "sealer",
+    "swarm",
+    "touch_memory",
+]

@@ -164,13 +164,17 @@ class Daemon:
         """Runs p2pctl on this daemon; the seconds from its start to its exit. Raises CalledProcessError."""
         command = [sys.executable, "-m", "p2pctl", "--home", str(self.home), *words]
         began = time.perf_counter()
-        subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True
+        )
         return time.perf_counter() - began
 
     def answer(self, *words: str) -> str:
         """What p2pctl prints about this daemon."""
         command = [sys.executable, "-m", "p2pctl", "--home", str(self.home), *words]
-        return subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, env=environment(), stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.strip()
 
     def stop(self) -> None:
         """Ends it, by force if need be."""

@@ -50,7 +50,9 @@ class Run:
     leecher_peak_bytes: int
 
 
-def one(seeder: Daemon, leecher: Daemon, content: str, target: Path, size: int, before: float) -> tuple[Run, float]:
+def one(
+    seeder: Daemon, leecher: Daemon, content: str, target: Path, size: int, before: float
+) -> tuple[Run, float]:
     """One timed download, and the seal rate after it; `before` is the one before it."""
     costs = seeder.cost(), leecher.cost()
     seconds = leecher.control("-q", "download", content, "-o", str(target), "--no-share")
@@ -99,31 +101,50 @@ def _line(number: int, run: Run) -> str:
 
 def median(runs: list[Run]) -> Run:
     """Each figure's median."""
-    return Run(*(statistics.median(values) for values in zip(*(asdict(run).values() for run in runs), strict=True)))
+    return Run(
+        *(statistics.median(values) for values in zip(*(asdict(run).values() for run in runs), strict=True))
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=parse_size, default=GIB, help="octets of the file (K, M, G); default 1G")
+    parser.add_argument(
+        "--size", type=parse_size, default=GIB, help="octets of the file (K, M, G); default 1G"
+    )
     parser.add_argument("--runs", type=int, default=5, help="downloads that count; default 5")
-    parser.add_argument("--directory", type=Path, help="where files and homes go; default: the temporary directory")
+    parser.add_argument(
+        "--directory", type=Path, help="where files and homes go; default: the temporary directory"
+    )
     parser.add_argument("--warm", type=parse_size, default=4 * GIB, help="memory to touch first; default 4G")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     args = parser.parse_args()
     found, runs = measure(args.size, args.runs, args.directory, args.warm)
     middle = median(runs)
     if args.json:
-        document = {"machine": found, "size_bytes": args.size, "runs": [asdict(run) for run in runs], "median": asdict(middle)}
+        document = {
+            "machine": found,
+            "size_bytes": args.size,
+            "runs": [asdict(run) for run in runs],
+            "median": asdict(middle),
+        }
         print(json.dumps(document))
         return
     least, most = min(run.rate_bytes_per_s for run in runs), max(run.rate_bytes_per_s for run in runs)
     print(describe(found))
-    print(f"{args.size / MIB:,.0f} MiB of random octets, {len(runs)} runs, medians; fdatasync is inside the time\n")
-    print(f"download           {middle.rate_bytes_per_s / 1e6:7.0f} MB/s   {middle.seconds:.2f} s ({least / 1e6:.0f} to {most / 1e6:.0f} MB/s)")
+    print(
+        f"{args.size / MIB:,.0f} MiB of random octets, {len(runs)} runs, medians; fdatasync is inside the time\n"
+    )
+    print(
+        f"download           {middle.rate_bytes_per_s / 1e6:7.0f} MB/s   {middle.seconds:.2f} s ({least / 1e6:.0f} to {most / 1e6:.0f} MB/s)"
+    )
     print(f"one core seals     {middle.seal_bytes_per_s / 1e6:7.0f} MB/s")
     print(f"ratio              {middle.ratio:7.2f}")
-    print(f"seeder             {middle.seeder_cpu_s:7.2f} CPU s  peak {middle.seeder_peak_bytes / MIB:.0f} MiB")
-    print(f"leecher            {middle.leecher_cpu_s:7.2f} CPU s  peak {middle.leecher_peak_bytes / MIB:.0f} MiB")
+    print(
+        f"seeder             {middle.seeder_cpu_s:7.2f} CPU s  peak {middle.seeder_peak_bytes / MIB:.0f} MiB"
+    )
+    print(
+        f"leecher            {middle.leecher_cpu_s:7.2f} CPU s  peak {middle.leecher_peak_bytes / MIB:.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

@@ -219,9 +219,7 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def serve(
-    settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey
-) -> None:
+def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey) -> None:
     """Runs the daemon until it is stopped. The home is locked by the caller. Raises Fault when it cannot start.
 
     `tracker_device` is the tracker's identity; it differs from `device` when both roles run in one process.

@@ -19,6 +19,7 @@ from zmq.utils.monitor import parse_monitor_message
 from p2pd.net import options
 from p2pd.net.addresses import Endpoint, zmq_endpoint
 from p2pd.net.identity import Identity
+from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
 from protocol import limits
 from protocol.codec import encode, numbered
@@ -32,7 +33,8 @@ log = logging.getLogger("p2pd.net.dealer")
 BATCH = 32
 CONNECT_SECONDS = 10.0
 _EVENTS = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CLOSED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -97,6 +99,7 @@ class Link:
         on_closed: Callable[[Link, Lost], object],
         on_push: Callable[[Any], object] | None = None,
         plain: memoryview | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.state = LinkState.CONNECTING
@@ -104,6 +107,8 @@ class Link:
         self.pending: dict[int, _Waiting] = {}
         self._reactor = reactor
         self._decode = decode
+        self._guard = guard
+        self._descriptor = -1
         self._on_ready = on_ready
         self._on_closed = on_closed
         self._on_push = on_push
@@ -167,10 +172,20 @@ class Link:
             except zmq.Again:
                 return
             kind = event["event"]
+            if self._guard is not None:
+                self._guard.take(event)
+            if kind == zmq.EVENT_CONNECTED:
+                self._descriptor = int(event["value"])
+                continue
             if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._connected()
             elif self.state is LinkState.CONNECTING:
-                self._end(Lost("unreachable", f"nobody answers at {self.endpoint}"))
+                if kind == zmq.EVENT_CLOSED:
+                    self._end(Lost("unreachable", f"nobody answers at {self.endpoint}"))
+                else:
+                    # A banned address and a full house are cut before the first frame: there is no REFUSE to read.
+                    text = f"{self.endpoint} hung up: it is no p2pd, or takes no connection from here for now"
+                    self._end(Lost("unreachable", text))
             else:
                 # what the far end sent before it went is still in the socket's queue
                 self._readable()
@@ -204,6 +219,8 @@ class Link:
             if len(frames) != 1:
                 self._end(Lost("lost", "not one part"))
                 return
+            if self._guard is not None:
+                self._guard.delivered(frames[0])
             try:
                 self._received(frames[0])
             except ProtocolError as error:
@@ -248,6 +265,8 @@ class Link:
         self.device_id = established.device_id
         self._session = Session(established, self._reactor.clock(), time.time(), self._entropy)
         self.state = LinkState.READY
+        if self._guard is not None:
+            self._guard.authenticated(self._descriptor)
         log.info("= %s/%s connected", self.endpoint, device_text(self.device_id)[:8])
         self._on_ready(self)
         early, self._early = self._early, []
@@ -334,6 +353,8 @@ class Link:
         self._ticker.cancel()
         self._reactor.remove_socket(self._monitor)
         self._reactor.remove_socket(self._socket)
+        if self._guard is not None and self._descriptor >= 0:
+            self._guard.take({"event": zmq.EVENT_DISCONNECTED, "value": self._descriptor})
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close(linger=linger)

@@ -1,10 +1,14 @@
-"""A listener's watch on its connections (warden.py), run by the reactor that owns it, and what to say when it cannot be bound."""
+"""The watch on connections (warden.py), run by the reactor that owns their sockets: of a listener, or of all dialled links of a thread.
+
+Also what to say when a listener cannot be bound.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -12,39 +16,27 @@ from zmq.utils.monitor import parse_monitor_message
 from p2pd.net.addresses import format_endpoint
 from p2pd.net.admission import Admission
 from p2pd.net.reactor import Reactor
-from p2pd.net.warden import EVENTS, Warden
+from p2pd.net.warden import DIALER_BUDGET, EVENTS, Warden
 from protocol.errors import Fault
 
+CONDEMNED_SECONDS = 1.0  # a refused connection may stay so long: the last frame is on its way
 
-class ListenerGuard:
-    """Feeds a Warden with what the socket's monitor and its frames tell. `on_gone(descriptor)`: a connection ended."""
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        socket: zmq.Socket[bytes],
-        admission: Admission,
-        on_gone: Callable[[int], object],
-    ) -> None:
+class Guard:
+    """A Warden whose scans are run by a reactor: soon after news, seldom in quiet times. On the reactor's thread, or before it starts."""
+
+    def __init__(self, reactor: Reactor, warden: Warden) -> None:
         self._reactor = reactor
-        self._socket = socket
-        self._warden = Warden(admission)
-        self._on_gone = on_gone
-        self._monitor = socket.get_monitor_socket(int(EVENTS))
-        self._closed = False
-        reactor.add_socket(self._monitor, self.drain)
-        self._timer = reactor.later(self._warden.pause, self._scan)
+        self._warden = warden
+        self._timer = reactor.later(warden.pause, self._scan)
 
-    def drain(self) -> None:
-        """Takes in what happened so far. Called before frames are read, so that a descriptor number is known for what it is now."""
-        while not self._closed:
-            try:
-                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
-            except zmq.Again:
-                return
-            if event["event"] == zmq.Event.DISCONNECTED:
-                self._on_gone(int(event["value"]))
-            self._warden.on_event(event, self._reactor.clock())
+    def take(self, event: Mapping[str, Any]) -> None:
+        """A monitor event. Scans sooner when it gives reason to."""
+        now = self._reactor.clock()
+        self._warden.on_event(event, now)
+        if self._timer.when > now + self._warden.pause:
+            self._timer.cancel()
+            self._timer = self._reactor.later(self._warden.pause, self._scan)
 
     def delivered(self, frame: zmq.Frame) -> int:
         """A frame was given to us; its connection's descriptor, -1 when it cannot be told."""
@@ -59,19 +51,64 @@ class ListenerGuard:
         """The handshake on this connection is through."""
         self._warden.authenticated(descriptor)
 
+    def condemn(self, descriptor: int, reason: str) -> None:
+        """This connection must end soon."""
+        self._warden.condemn(descriptor, reason, self._reactor.clock() + CONDEMNED_SECONDS)
+
     def close(self) -> None:
-        """Ends the watch; call it before the socket is closed."""
-        self._closed = True
+        """Ends the watch."""
         self._timer.cancel()
-        self._reactor.remove_socket(self._monitor)
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
         self._warden.close()
 
     def _scan(self) -> None:
-        self.drain()
         self._warden.scan(self._reactor.clock())
         self._timer = self._reactor.later(self._warden.pause, self._scan)
+
+
+def dialer_guard(reactor: Reactor) -> Guard:
+    """One watch for all links that a reactor dials."""
+    return Guard(reactor, Warden(None, DIALER_BUDGET))
+
+
+class ListenerGuard(Guard):
+    """The watch of one listener, fed by its monitor. `on_gone(descriptor)`: a connection ended."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        socket: zmq.Socket[bytes],
+        admission: Admission,
+        on_gone: Callable[[int], object],
+    ) -> None:
+        super().__init__(reactor, Warden(admission))
+        self._socket = socket
+        self._on_gone = on_gone
+        self._monitor = socket.get_monitor_socket(int(EVENTS))
+        self._closed = False
+        reactor.add_socket(self._monitor, self.drain)
+
+    def drain(self) -> None:
+        """Takes in what happened so far. Called before frames are read, so that a descriptor number is known for what it is now."""
+        while not self._closed:
+            try:
+                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            if event["event"] == zmq.Event.DISCONNECTED:
+                self._on_gone(int(event["value"]))
+            self.take(event)
+
+    def close(self) -> None:
+        """Ends the watch; call it before the socket is closed."""
+        self._closed = True
+        self._reactor.remove_socket(self._monitor)
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        super().close()
+
+    def _scan(self) -> None:
+        self.drain()
+        super()._scan()
 
 
 def bind_fault(error: zmq.ZMQError, host: str, port: int, role: str) -> Fault:

@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from functools import partial
-from typing import Protocol
 
 import zmq
 
 from p2pd.net import options
 from p2pd.net.addresses import canonical, zmq_endpoint
 from p2pd.net.admission import Admission
+from p2pd.net.conn import Conn, Handler
 from p2pd.net.identity import Identity
 from p2pd.net.listening import ListenerGuard, bind_fault
 from p2pd.net.reactor import Reactor
 from protocol import limits
-from protocol.codec import encode
 from protocol.errors import AuthenticationError, ProtocolError, Refusal
 from protocol.frames import HELLO, PROVE, RECORD, make_refuse
 from protocol.handshake import Dialect, Established, HandshakeRefused, Responder
-from protocol.ids import device_text
 from protocol.session import Closed, Opened, Pinged, Session, State
 
 log = logging.getLogger("p2pd.net.router")
@@ -36,56 +33,6 @@ BATCH = 64  # messages taken per wake-up, so that timers and other work get thei
 RETRY_SECONDS = 0.002  # how soon a full queue is tried again
 BACKLOG = 128  # sealed records waiting for one connection; more means it does not read
 STALL_SECONDS = 60.0  # a connection that takes nothing for so long is closed
-
-
-class Handler(Protocol):
-    """What a dialect does with authenticated connections. Called on the reactor's thread."""
-
-    def opened(self, conn: Conn) -> None:
-        """The handshake is through."""
-
-    def message(self, conn: Conn, header: memoryview, payload: memoryview) -> None:
-        """A record came. Both views are valid during the call only. ProtocolError ends the connection."""
-
-    def writable(self, conn: Conn) -> None:
-        """A connection whose queue was full takes records again."""
-
-    def closed(self, conn: Conn) -> None:
-        """The connection is gone."""
-
-
-class Conn:
-    """One connection. `host` is the observed address; `device_id` is set once authenticated."""
-
-    def __init__(self, router: SealedRouter, rid: bytes, host: str, descriptor: int, now: float) -> None:
-        self.router = router
-        self.rid = rid
-        self.host = host
-        self.descriptor = descriptor
-        self.since = now
-        self.device_id = b""
-        self.responder: Responder | None = None
-        self.busy = False  # a handshake step is being computed
-        self.session: Session | None = None
-        self.backlog: deque[bytes] = deque()
-        self.stalled_since = 0.0
-        self.closed = False
-
-    @property
-    def blocked(self) -> bool:
-        """True while records wait for room in the queue."""
-        return bool(self.backlog)
-
-    def send(self, message: object, payload: bytes | bytearray | memoryview = b"") -> None:
-        """Seals and sends a message of the dialect. Never blocks; a record that does not fit waits in the backlog."""
-        self.router.send(self, encode(message), payload)
-
-    def close(self, reason: str) -> None:
-        """Ends the session with an authenticated CLOSE."""
-        self.router.close(self, reason)
-
-    def __str__(self) -> str:
-        return f"{self.host}/{device_text(self.device_id)[:8] if self.device_id else '-'}"
 
 
 class SealedRouter:
@@ -380,6 +327,8 @@ class SealedRouter:
         self.conns.pop(conn.rid, None)
         if self._by_descriptor.get(conn.descriptor) is conn:
             del self._by_descriptor[conn.descriptor]
+            if self._guard is not None:
+                self._guard.condemn(conn.descriptor, "its session is over")
 
     def _tick(self) -> None:
         now = self.reactor.clock()

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from p2pd.net.addresses import Endpoint
 from p2pd.net.dealer import Answer, Link, Lost
 from p2pd.net.identity import Identity
+from p2pd.net.listening import dialer_guard
 from p2pd.net.reactor import Reactor, Timer
 from protocol import limits
 from protocol.handshake import Dialect
@@ -85,6 +86,7 @@ class Links:
         self.reactor = reactor
         self.peers: dict[bytes, Peer] = {}
         self._identity = identity
+        self._guard = dialer_guard(reactor)
         # One plaintext buffer for all links of the thread: an answer is dealt with before the next is opened.
         self._plain = memoryview(bytearray(limits.MAX_DIALER_FRAME + 64))
 
@@ -147,6 +149,7 @@ class Links:
             on_closed=lambda link, lost: self._closed(peer, lost),
             on_push=lambda message: self._push(peer, message),
             plain=self._plain,
+            guard=self._guard,
         )
 
     def _ready(self, peer: Peer) -> None:

@@ -20,6 +20,7 @@ from p2pd.net.addresses import Endpoint
 from p2pd.net.admission import Admission
 from p2pd.net.bridge import post, run_on
 from p2pd.net.identity import Identity
+from p2pd.net.listening import dialer_guard
 from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
 from p2pd.peer.catalogue import Catalogue, Served
@@ -74,8 +75,9 @@ class PeerService:
         self.uploads = Uploads(self.catalogue, partial(self._from_reactor, self._served_changed))
         self.router = SealedRouter(reactors.uploads, identity, Dialect.PEER, admission, DOMAIN, self.uploads)
         self.uploads.router = self.router
+        guard = dialer_guard(reactors.links)
         self.trackers = [
-            TrackerClient(reactors.links, identity, self.store, endpoint, self._listening, rng)
+            TrackerClient(reactors.links, identity, self.store, endpoint, self._listening, rng, guard)
             for endpoint in trackers
         ]
         self.shares = Shares(self.store, self.catalogue, self._changed, self._forget)

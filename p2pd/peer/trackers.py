@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from p2pd.net.addresses import Endpoint, is_loopback, resolve
-from p2pd.net.bridge import ask, post
+from p2pd.net.bridge import ask, post, run_on
 from p2pd.net.dealer import Link, Lost
 from p2pd.net.identity import Identity
+from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
 from p2pd.storage.state import State
 from protocol.errors import Fault, Refusal, refusal_text
@@ -54,6 +55,7 @@ class TrackerClient:
         endpoint: Endpoint,
         listen: Callable[[], tuple[int, str]],
         rng: random.Random,
+        guard: Guard | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.state = "connecting"
@@ -67,6 +69,7 @@ class TrackerClient:
         self._store = store
         self._listen = listen
         self._rng = rng
+        self._guard = guard
         self._link: Link | None = None
         self._changed = asyncio.Event()
         self._news = asyncio.Condition()
@@ -196,11 +199,10 @@ class TrackerClient:
                 decode_reply,
                 on_ready=on_ready,
                 on_closed=on_closed,
+                guard=self._guard,
             )
 
-        made: asyncio.Future[Link] = loop.create_future()
-        self._reactor.call(lambda: post(loop, _put, made, dial()))
-        link = await made
+        link = await run_on(self._reactor, dial)
         try:
             lost = await ready
             if lost is not None:

@@ -11,7 +11,8 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from p2pd.net.router import Conn, SealedRouter
+from p2pd.net.conn import Conn
+from p2pd.net.router import SealedRouter
 from p2pd.peer.catalogue import Catalogue, Served
 from p2pd.storage.hashing import Stamp, open_shared, stamp_of
 from protocol import limits

@@ -11,8 +11,8 @@ import random
 import time
 from collections.abc import Callable
 
+from p2pd.net.conn import Conn
 from p2pd.net.reactor import Reactor
-from p2pd.net.router import Conn
 from p2pd.tracker.registry import RegistryError
 from p2pd.tracker.service import Sender, TrackerService
 from protocol.errors import RemoteProtocolError

@@ -1,0 +1,187 @@
+"""Where the time of a transfer goes: each part alone, in milliseconds for 1 MiB: python bench/parts.py [--size 512M] [--json].
+
+CPU time of one thread (for send and receive: of the whole process, libzmq's own thread included); for the disk also the time that
+passed. Blocks of 1 MiB, buffers reused, the context of the daemon. The sums over sender and receiver are what a core each would
+need; bench/throughput.py measures what the daemons really take. Reports, never asserts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import zmq  # noqa: E402
+from blake3 import blake3  # noqa: E402
+
+from bench.common import GIB, HEADER, MIB, describe, machine, random_file, sealer, touch_memory  # noqa: E402
+from p2pctl.units import parse_size  # noqa: E402
+from p2pd.net.context import make_context, tune_malloc  # noqa: E402
+from p2pd.net.options import Kind, apply  # noqa: E402
+from protocol.fernet import IV_SIZE, TokenKey, room_to_open, token_size  # noqa: E402
+
+SYNC_OCTETS = 64 * MIB
+WINDOW = 8  # blocks asked for and not yet received, as a download of that speed has
+ROUNDS = 3
+SENDER = ("read", "seal", "send")
+RECEIVER = ("receive", "open", "BLAKE3", "write")
+
+
+def per_block(work: Callable[[], object], count: int) -> float:
+    """CPU milliseconds of one call, on this thread."""
+    work()
+    began = time.thread_time()
+    for _ in range(count):
+        work()
+    return (time.thread_time() - began) / count * 1000
+
+
+def read(path: Path, count: int) -> float:
+    """preadv from the page cache into one buffer."""
+    buffer = memoryview(bytearray(MIB))
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        offsets = iter([0, *range(0, count * MIB, MIB)])
+        return per_block(lambda: os.preadv(fd, [buffer], next(offsets)), count)
+    finally:
+        os.close(fd)
+
+
+def open_token(count: int) -> float:
+    """HMAC and decryption of a block's token into one buffer."""
+    key = TokenKey(os.urandom(32))
+    token = bytearray(token_size(len(HEADER) + MIB))
+    key.seal_parts(memoryview(token), (HEADER, os.urandom(MIB)), os.urandom(IV_SIZE), 0)
+    out = memoryview(bytearray(room_to_open(len(token))))
+    return per_block(lambda: key.open_into(token, out), count)
+
+
+def hashed(count: int) -> float:
+    """BLAKE3 of a block."""
+    block = os.urandom(MIB)
+    return per_block(lambda: blake3(block).digest(), count)
+
+
+def write(path: Path, count: int) -> dict[str, float]:
+    """pwrite into a new file, and fdatasync after each 64 MiB (that one in time passed, not CPU)."""
+    block = os.urandom(MIB)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.ftruncate(fd, count * MIB)
+        cpu = synced = 0.0
+        for at in range(0, count * MIB, MIB):
+            began = time.thread_time()
+            os.pwrite(fd, block, at)
+            cpu += time.thread_time() - began
+            if (at + MIB) % SYNC_OCTETS == 0:
+                began = time.perf_counter()
+                os.fdatasync(fd)
+                synced += time.perf_counter() - began
+        return {"write": cpu / count * 1000, "fdatasync (time passed)": synced / count * 1000}
+    finally:
+        os.close(fd)
+        path.unlink()
+
+
+def _serve(pipe: Any, count: int) -> None:
+    """The sending process: sealed octets are not needed, only as many."""
+    tune_malloc()
+    context = make_context()
+    router = context.socket(zmq.ROUTER)
+    apply(router, Kind.LISTENER)
+    pipe.send(router.bind_to_random_port("tcp://127.0.0.1"))
+    out = memoryview(bytearray(token_size(len(HEADER) + MIB)))
+    asked = 0
+    began = time.process_time()
+    while asked < count:
+        who, _ = router.recv_multipart()
+        asked += 1
+        router.send_multipart([who, out])
+    pipe.send((time.process_time() - began) / count * 1000)
+    pipe.recv()
+    context.destroy(linger=0)
+
+
+def network(count: int) -> dict[str, float]:
+    """1 MiB messages from a ROUTER to a DEALER over loopback, a window of requests under way."""
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, count), daemon=True)
+    child.start()
+    context = make_context()
+    dealer = context.socket(zmq.DEALER)
+    apply(dealer, Kind.DIALER)
+    dealer.connect(f"tcp://127.0.0.1:{ours.recv()}")
+    began, passed = time.process_time(), time.perf_counter()
+    for _ in range(min(WINDOW, count)):
+        dealer.send(HEADER)
+    for got in range(count):
+        dealer.recv(copy=False)
+        if got + WINDOW < count:
+            dealer.send(HEADER)
+    cpu = (time.process_time() - began) / count * 1000
+    passed = (time.perf_counter() - passed) / count * 1000
+    sent = ours.recv()
+    ours.send("over")
+    child.join()
+    context.destroy(linger=0)
+    return {"send": sent, "receive": cpu, "send and receive (time passed)": passed}
+
+
+def measure(directory: Path, count: int) -> dict[str, float]:
+    """Milliseconds for 1 MiB of each part."""
+    source = directory / "source.bin"
+    if not source.exists():
+        random_file(source, count * MIB)
+    return {
+        "read": read(source, count),
+        "seal": per_block(sealer(), count),
+        **network(count),
+        "open": open_token(count),
+        "BLAKE3": hashed(count),
+        **write(directory / "target.bin", count),
+    }
+
+
+def table(parts: dict[str, float]) -> Iterator[str]:
+    """Lines for people."""
+    for name, value in parts.items():
+        yield f"{name:<32} {value:6.3f}"
+    for side, names in (("sender", SENDER), ("receiver", RECEIVER)):
+        total = sum(parts[name] for name in names)
+        yield f"{side + ' (' + ' + '.join(names) + ')':<48} {total:6.3f}   at most {MIB / total / 1000:.0f} MB/s on a core"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--size", type=parse_size, default=512 * MIB, help="octets for each part; default 512M"
+    )
+    parser.add_argument("--directory", type=Path, help="where files go; default: the temporary directory")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    args = parser.parse_args()
+    tune_malloc()
+    with tempfile.TemporaryDirectory(prefix="p2pd-bench-", dir=args.directory) as name:
+        found = machine(Path(name))
+        touch_memory(4 * GIB)
+        rounds = [measure(Path(name), args.size // MIB) for _ in range(ROUNDS)]
+    parts = {part: statistics.median(taken[part] for taken in rounds) for part in rounds[0]}
+    if args.json:
+        print(json.dumps({"machine": found, "ms_per_mib": parts}))
+        return
+    print(describe(found))
+    print(f"{args.size / MIB:,.0f} MiB a part, {ROUNDS} rounds, medians; CPU milliseconds for 1 MiB\n")
+    print("\n".join(table(parts)))
+
+
+if __name__ == "__main__":
+    main()

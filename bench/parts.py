@@ -21,14 +21,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import zmq  # noqa: E402
-from blake3 import blake3  # noqa: E402
+import zmq
+from blake3 import blake3
 
-from bench.common import GIB, HEADER, MIB, describe, machine, random_file, sealer, touch_memory  # noqa: E402
-from p2pctl.units import parse_size  # noqa: E402
-from p2pd.net.context import make_context, tune_malloc  # noqa: E402
-from p2pd.net.options import Kind, apply  # noqa: E402
-from protocol.fernet import IV_SIZE, TokenKey, room_to_open, token_size  # noqa: E402
+from bench.common import GIB, HEADER, MIB, describe, machine, random_file, sealer, touch_memory
+from p2pctl.units import parse_size
+from p2pd.net.context import make_context, tune_malloc
+from p2pd.net.options import Kind, apply
+from protocol.fernet import IV_SIZE, TokenKey, room_to_open, token_size
 
 SYNC_OCTETS = 64 * MIB
 WINDOW = 8  # blocks asked for and not yet received, as a download of that speed has

@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.common import (  # noqa: E402
+from bench.common import (
     GIB,
     MIB,
     Daemon,
@@ -31,7 +31,7 @@ from bench.common import (  # noqa: E402
     swarm,
     touch_memory,
 )
-from p2pctl.units import parse_size  # noqa: E402
+from p2pctl.units import parse_size
 
 SEAL_SECONDS = 0.5
 
@@ -134,9 +134,8 @@ def main() -> None:
     print(
         f"{args.size / MIB:,.0f} MiB of random octets, {len(runs)} runs, medians; fdatasync is inside the time\n"
     )
-    print(
-        f"download           {middle.rate_bytes_per_s / 1e6:7.0f} MB/s   {middle.seconds:.2f} s ({least / 1e6:.0f} to {most / 1e6:.0f} MB/s)"
-    )
+    spread = f"({least / 1e6:.0f} to {most / 1e6:.0f} MB/s)"
+    print(f"download           {middle.rate_bytes_per_s / 1e6:7.0f} MB/s   {middle.seconds:.2f} s {spread}")
     print(f"one core seals     {middle.seal_bytes_per_s / 1e6:7.0f} MB/s")
     print(f"ratio              {middle.ratio:7.2f}")
     print(

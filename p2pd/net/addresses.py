@@ -26,9 +26,6 @@ _REFUSED: tuple[tuple[str, Network], ...] = tuple(
     for reason, network in (
         ("unspecified", "0.0.0.0/8"),
         ("link-local", "169.254.0.0/16"),  # holds 169.254.169.254, the metadata service of clouds
-        ("documentation", "192.0.2.0/24"),
-        ("documentation", "198.51.100.0/24"),
-        ("documentation", "203.0.113.0/24"),
         ("multicast", "224.0.0.0/4"),
         ("broadcast", "255.255.255.255/32"),
         ("reserved", "240.0.0.0/4"),
@@ -37,8 +34,6 @@ _REFUSED: tuple[tuple[str, Network], ...] = tuple(
         ("translated", "64:ff9b:1::/48"),
         ("translated", "2001::/32"),
         ("translated", "2002::/16"),
-        ("documentation", "2001:db8::/32"),
-        ("documentation", "3fff::/20"),
         ("link-local", "fe80::/10"),
         ("link-local", "fec0::/10"),
         ("multicast", "ff00::/8"),
@@ -121,7 +116,7 @@ def check_dialable(host: str, port: int, tracker_is_loopback: bool) -> Endpoint:
     """Check an address that came from the network; the same address in canonical form.
 
     Raises RemoteProtocolError for: no literal, a port under 1024, an unspecified, multicast, broadcast,
-    link-local, documentation, reserved or IPv4-in-IPv6 address, and loopback unless the tracker that named
+    link-local, reserved or IPv4-in-IPv6 address, and loopback unless the tracker that named
     it is on loopback.
     """
     if not MIN_DIALABLE_PORT <= port <= MAX_PORT:

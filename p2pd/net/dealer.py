@@ -225,6 +225,9 @@ class Link:
                 self._received(frames[0])
             except ProtocolError as error:
                 self._end(Lost("lost", f"protocol error: {error}"))
+            except Exception:  # a fault of ours in taking an answer: this link cannot be trusted to go on
+                log.exception("! %s: an answer could not be handled", self.endpoint)
+                self._end(Lost("lost", "internal error"))
 
     def _received(self, frame: zmq.Frame) -> None:
         if self.state is LinkState.READY:

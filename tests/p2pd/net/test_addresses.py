@@ -100,6 +100,8 @@ def test_where_not_to_listen(text: str) -> None:
         ("::ffff:10.1.2.3", "10.1.2.3"),
         ("2a00:1450:0:0::1", "2a00:1450::1"),
         ("fd00::1", "fd00::1"),
+        ("192.0.2.1", "192.0.2.1"),  # documentation, and what many a laboratory uses
+        ("2001:db8::1", "2001:db8::1"),
     ],
 )
 def test_addresses_that_a_tracker_may_name(host: str, shown: str) -> None:
@@ -122,7 +124,7 @@ def test_addresses_that_a_tracker_may_name(host: str, shown: str) -> None:
         ),
         *("0.0.0.0", "0.1.2.3", "::", "::ffff:0.0.0.0", "224.0.0.1", "239.255.255.250", "ff02::1"),
         *("255.255.255.255", "240.0.0.1", "169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fec0::1"),
-        *("fe80::1%eth0", "2a00::1%1", "192.0.2.1", "198.51.100.7", "203.0.113.9", "2001:db8::1", "3fff::1"),
+        *("fe80::1%eth0", "2a00::1%1"),
         *("64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:0:1::"),
     ],
 )

@@ -173,6 +173,8 @@ def _run(args: argparse.Namespace) -> int:
 
     role = getattr(args, "role", command)
     settings = config.load(role, vars(args), os.environ)
+    if command != "paths":
+        config.check_trackers(settings)
     if command == "check":
         return _show(args.json, {"ok": True, "role": role, "config_file": _path(settings.config_file)})
     if command == "paths":

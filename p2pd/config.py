@@ -111,9 +111,9 @@ class Settings:
 
 
 def default_home(role: str) -> Path:
-    """Where a daemon keeps its state unless told: the tracker beside the peer, so that both run with defaults."""
+    """Where a daemon keeps its state unless told: each role in a directory of its own, so that both run with defaults."""
     state = Path(platformdirs.user_state_dir("p2pd", appauthor=False))
-    return state / "tracker" if role == "tracker" else state
+    return state / role
 
 
 def default_config_file() -> Path:
@@ -204,12 +204,6 @@ def _settings(role: str, values: dict[str, Any], found: Path | None) -> Settings
     )
     if is_peer and tracker_listen is not None and not trackers:
         trackers = (Endpoint(tracker_listen.host or "127.0.0.1", tracker_listen.port),)
-    if is_peer and not trackers:
-        raise Fault(
-            "usage",
-            "a peer needs a tracker",
-            "p2pd peer --tracker HOST, or p2pd peer --with-tracker to run one here too",
-        )
     return Settings(
         role=role,
         home=home,
@@ -228,3 +222,13 @@ def _settings(role: str, values: dict[str, Any], found: Path | None) -> Settings
         log_format=values["log.format"],
         config_file=found,
     )
+
+
+def check_trackers(settings: Settings) -> None:
+    """Raises Fault usage for a peer without a tracker."""
+    if settings.role == "peer" and not settings.trackers:
+        raise Fault(
+            "usage",
+            "a peer needs a tracker",
+            "p2pd peer --tracker HOST, or p2pd peer --with-tracker to run one here too",
+        )

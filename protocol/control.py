@@ -293,7 +293,7 @@ def candidates(environ: Mapping[str, str]) -> list[str]:
         user = environ.get("HOME", "")
         state = _join(user, ".local/state") if user else ""
     if state:
-        places.append(in_home(_join(state, "p2pd")))
+        places.append(in_home(_join(state, "p2pd/peer")))
         places.append(in_home(_join(state, "p2pd/tracker")))
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/"):

@@ -209,10 +209,10 @@ class SealedRouter:
         self._admission.proved(conn.host, now)
         conn.responder = None
         conn.device_id = established.device_id
-        conn.session = Session(established, now, self._unix_time(), self._identity.entropy)
         if not self._raw_send(conn.rid, accept):
             self._drop(conn, "gone during the handshake")
             return
+        conn.session = Session(established, now, self._unix_time(), self._identity.entropy)
         if self._guard is not None:
             self._guard.authenticated(conn.descriptor)
         log.info("= %s connected", conn)

@@ -16,6 +16,7 @@ from random import Random
 
 READ = 64 * 1024
 ROOM = 4 * READ  # held for one direction; more stays in the sender's socket
+FAR = 256 * 1024 * 1024  # octets a second that a delayed link can hold on their way
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
@@ -117,8 +118,9 @@ class Proxy:
 
     def _interests(self) -> None:
         """Reads only where there is room, so that a slow link is slow for the sender too."""
+        room = ROOM + int(FAR * self.delay)
         for sock, (reads, _) in self._ways.items():
-            wants = not reads.ended and reads.held < ROOM and not self.stalled
+            wants = not reads.ended and reads.held < room and not self.stalled
             known = sock in self._selector.get_map()
             if wants and not known:
                 self._selector.register(sock, selectors.EVENT_READ)

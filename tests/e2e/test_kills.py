@@ -107,7 +107,8 @@ def test_seeder_gone_for_good_and_another_one_comes(swarm: Swarm, make_proxy: Ma
     transfer = bob.begin("big.bin", folder)
     bob.received(transfer, 8 * MIB)
     alice.kill()
-    until(lambda: bob.transfer(transfer)["state"] == "stalled", 20.0, "it waits")
+    until(lambda: bob.transfer(transfer)["sources"] == 0, 10.0, "the loss is noticed")
+    assert bob.transfer(transfer)["state"] in ("downloading", "stalled")
     carol = swarm.peer("carol", next(d for d in swarm.daemons if d.name == "tracker"))
     same = swarm.folder("other") / "another name.bin"
     same.write_bytes(original.read_bytes())
@@ -134,15 +135,15 @@ def test_link_cut(swarm: Swarm, make_proxy: MakeProxy) -> None:
 
 def test_link_slow_far_and_stalled(swarm: Swarm, make_proxy: MakeProxy) -> None:
     """40 ms each way, a stall of some seconds: the session lives through it."""
-    proxy = make_proxy(delay=0.04, rate=2 * RATE)
+    proxy = make_proxy(delay=0.04)
     _, bob, original = pair(swarm, proxy)
     folder = swarm.folder("in")
     transfer = bob.begin("big.bin", folder)
     bob.received(transfer, 4 * MIB)
     proxy.stalled = True
-    before = bob.transfer(transfer)["received_bytes"]
-    until(lambda: bob.transfer(transfer)["rate_bytes_per_s"] < MIB, 10.0, "the rate shows the stall")
-    assert bob.transfer(transfer)["received_bytes"] <= before + 8 * MIB
+    before = bob.transfer(transfer)
+    until(lambda: bob.transfer(transfer)["rate_bytes_per_s"] < before["rate_bytes_per_s"] / 3, 10.0, "it shows")
+    assert bob.transfer(transfer)["received_bytes"] <= before["received_bytes"] + 8 * MIB
     proxy.stalled = False
     bob.finish(transfer)
     assert proxy.connections == 1

@@ -213,6 +213,25 @@ def test_whoever_leaves_in_the_middle_of_a_handshake_leaves_nothing(net: Net, ha
     assert not net.routers[0].conns
 
 
+def test_whoever_leaves_before_accept_was_never_there(net: Net, handler: Recorder, port: int) -> None:
+    stranger = net.stranger(port)
+    initiator = make_initiator()
+    stranger.send(initiator.hello())
+    prove = initiator.receive_offer(stranger.receive())
+    router = net.routers[0]
+    (conn,) = router.conns.values()
+    # The monitor's word may come late: then the send of ACCEPT is what fails.
+    net.on(net.listening, router._by_descriptor.clear)
+    real = router._raw_send
+    router._raw_send = lambda rid, frame: False  # type: ignore[method-assign]
+    stranger.send(prove)
+    until(lambda: conn.closed)
+    router._raw_send = real  # type: ignore[method-assign]
+    net.on(net.listening, lambda: None)
+    assert (handler.openings.items, handler.closings.items) == ([], [])
+    assert half_open(net) == 0
+
+
 # -- sessions ---------------------------------------------------------------------------------------------
 
 
@@ -248,22 +267,30 @@ def test_a_record_of_another_connection_ends_only_the_one_it_came_on(
     assert member.reply() == (Available(1, True), b"")
 
 
-@pytest.mark.parametrize("kind", ["changed", "cut", "garbage", "hello", "prove", "empty", "two parts", "unknown message"])
+KINDS = ["changed", "cut", "garbage", "hello", "prove", "empty", "two parts", "out of order", "unknown message", "no message"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_anything_but_the_next_record_ends_a_session(handler: Recorder, member: Stranger, kind: str) -> None:
-    record = member.seal(Interest(1, ID))
-    frames = {
-        "changed": (record[:-1] + bytes((record[-1] ^ 1,)),),
-        "cut": (record[:-16],),
-        "garbage": (bytes((RECORD,)) + os.urandom(200),),
-        "hello": (make_initiator().hello(),),
-        "prove": (bytes((PROVE,)) * 100,),
-        "empty": (b"",),
-        "two parts": (record, record),
-        "unknown message": None,
-    }[kind]
-    if frames is None:
-        assert member.session is not None
-        frames = (member.seal(Interest(2, ID)),)
+    session = member.session
+    assert session is not None
+    now = member.net.clock()
+    if kind == "unknown message":
+        frames: tuple[bytes, ...] = (session.seal(encode([99, 1]), now=now),)
+    elif kind == "no message":
+        frames = (session.seal(encode([16, "x"]), now=now),)
+    else:
+        record = member.seal(Interest(1, ID))
+        frames = {
+            "changed": (record[:-1] + bytes((record[-1] ^ 1,)),),
+            "cut": (record[:-16],),
+            "garbage": (bytes((RECORD,)) + os.urandom(200),),
+            "hello": (make_initiator().hello(),),
+            "prove": (bytes((PROVE,)) * 100,),
+            "empty": (b"",),
+            "two parts": (record, record),
+            "out of order": (member.seal(Interest(2, ID)),),
+        }[kind]
     member.send(*frames)
     handler.closings.get()
     assert not handler.requests.items

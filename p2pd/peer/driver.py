@@ -46,6 +46,7 @@ log = logging.getLogger("p2pd.peer.driver")
 SYNC_OCTETS = 64 * 1024 * 1024
 SYNC_SECONDS = 1.0
 TICK_SECONDS = 1.0
+WRONG_DATA = "sent wrong data"  # why a source was left
 
 
 class Owner:
@@ -185,7 +186,7 @@ class Driver:
         elif isinstance(command, Suspend):
             peer = self._peers.get(command.source)
             if peer is not None:
-                self._leave(peer, "sent wrong data" if command.bad_data else "keeps refusing")
+                self._leave(peer, WRONG_DATA if command.bad_data else "keeps refusing")
         elif isinstance(command, Complete):
             self._reactor.call(self._complete)
 

@@ -31,6 +31,8 @@ from protocol.tracker import (
     Publish,
     Published,
     Refused,
+    Stats,
+    TrackerStats,
     decode_reply,
     publishes,
 )
@@ -277,6 +279,9 @@ class TrackerClient:
                 if not await self._send_batch(link, message):
                     return False
             known, reset = target, False
+            figures = await ask(self._reactor, link, Stats(0), REQUEST_SECONDS)
+            if isinstance(figures, TrackerStats):
+                self.peers, self.files = figures.devices, figures.files
         self.published = known
         await self._tell()
         return True

@@ -17,7 +17,7 @@ from p2pd.engine.download import DownloadState
 from p2pd.net.bridge import post, run_on, settle
 from p2pd.net.reactor import Reactor
 from p2pd.peer.catalogue import Catalogue
-from p2pd.peer.driver import Driver, Owner
+from p2pd.peer.driver import WRONG_DATA, Driver, Owner
 from p2pd.peer.fetch import ManifestFetch
 from p2pd.peer.links import Peer
 from p2pd.peer.localcopy import copy_local
@@ -72,6 +72,7 @@ class Transfer:
         self._task: asyncio.Task[None] | None = None
         self._sample = (time.monotonic(), 0)
         self._resumed = row.resumed_bytes
+        self._liar = ""  # a source that sent wrong data
         self._recheck = False  # a sync failed: believe only what is read from the disk
         self._before = 0  # octets received in earlier attempts of this run
 
@@ -265,6 +266,12 @@ class Transfer:
         """Raises Fault network when this download never began and nobody can be reached; one that began waits for ever."""
         if self._resumed or time.monotonic() - self.started_at < HOPE_SECONDS:
             return
+        if self._liar:
+            raise Fault(
+                "integrity",
+                f"{self._liar} sent wrong data for {safe(self.row.name)}, and nobody else who has it can be reached",
+                "its file may be damaged: ask its owner to add it again",
+            )
         raise self.problem or Fault(
             "network",
             f"no peer that has {safe(self.row.name)} can be reached",
@@ -459,6 +466,8 @@ class Transfer:
 
     def _source_lost(self, peer: Peer, reason: str) -> None:
         log.info("= %s: %s: %s", self.row.transfer_id, peer.endpoint, reason)
+        if reason == WRONG_DATA:
+            self._liar = str(peer.endpoint)
         self.wake()
 
 

@@ -78,9 +78,9 @@ def filesystem(directory: Path) -> str:
 
 
 def touch_memory(octets: int) -> None:
-    """Write to so much memory once and give it back: pages a virtual machine never touched are slow the first time."""
+    """Write to so much memory and give it back: a page that a virtual machine never touched, or that its host took back, is slow."""
     free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
-    with mmap.mmap(-1, max(MIB, min(octets, free // 2))) as block:
+    with mmap.mmap(-1, max(MIB, min(octets, free * 3 // 4) // MIB * MIB)) as block:
         for at in range(0, len(block), MIB):
             block[at : at + MIB] = bytes(MIB)
 
@@ -161,7 +161,9 @@ class Daemon:
         return Cost((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), peak)
 
     def control(self, *words: str) -> float:
-        """Runs p2pctl on this daemon; the seconds from its start to its exit. Raises CalledProcessError."""
+        """Runs p2pctl on this daemon; the seconds from its start to its exit. Raises CalledProcessError, RuntimeError."""
+        if (status := self.process.poll()) is not None:
+            raise RuntimeError(f"the daemon of {self.home.name} has ended with status {status}")
         command = [sys.executable, "-m", "p2pctl", "--home", str(self.home), *words]
         began = time.perf_counter()
         subprocess.run(

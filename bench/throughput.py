@@ -76,7 +76,6 @@ def measure(size: int, runs: int, directory: Path | None, warm: int) -> tuple[di
     """The machine, and `runs` downloads after one that is not counted. Raises RuntimeError when a file arrived wrong."""
     with swarm(2, directory) as (base, (seeder, leecher)):
         found = machine(base)
-        touch_memory(warm)
         source = base / "random.bin"
         random_file(source, size)
         seeder.control("add", str(source))
@@ -85,6 +84,7 @@ def measure(size: int, runs: int, directory: Path | None, warm: int) -> tuple[di
         seal = rate(sealer(), SEAL_SECONDS)
         for number in range(runs + 1):
             target = base / f"arrived-{number}.bin"
+            touch_memory(warm)
             run, seal = one(seeder, leecher, content, target, size, seal)
             if not same(source, target):
                 raise RuntimeError("the file that arrived differs")
@@ -115,7 +115,9 @@ def main() -> None:
     parser.add_argument(
         "--directory", type=Path, help="where files and homes go; default: the temporary directory"
     )
-    parser.add_argument("--warm", type=parse_size, default=4 * GIB, help="memory to touch first; default 4G")
+    parser.add_argument(
+        "--warm", type=parse_size, default=4 * GIB, help="memory to touch before each run; default 4G"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     args = parser.parse_args()
     found, runs = measure(args.size, args.runs, args.directory, args.warm)

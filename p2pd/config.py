@@ -135,8 +135,15 @@ def load(role: str, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     values.update(_from_environment(environ))
     for name, value in flags.items():
         if value is not None and name in KEYS:
-            values[name] = KEYS[name].read(value, "--" + name.split(".")[-1].replace("_", "-"))
+            values[name] = KEYS[name].read(value, _flag_name(name))
     return _settings(role, values, found)
+
+
+def _flag_name(name: str) -> str:
+    """The option of a key, as p2pd/cli.py calls it."""
+    section, _, key = name.partition(".")
+    words = name if section in ("log", "password") else key
+    return "--" + words.replace(".", "-").replace("_", "-")
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -16,6 +16,15 @@ from protocol.tracker import Hit, Member
 Item = dict[str, Any]
 
 _SHARE_STATES = {"error": "missing"}
+_HINTS = {
+    "network": "p2pctl peers REF shows who has it; try again when one of them is up",
+    "integrity": "ask for another copy: p2pctl search shows what else there is",
+    "storage": "make room, or bring the drive back; then try again",
+    "exists": "choose another place with -o, or --exists rename or overwrite",
+    "failure": "the daemon's log says more",
+}
+"""What to do about the error of a transfer, by its code: the database keeps code and message."""
+
 _PHASES = {"running": "downloading"}
 
 
@@ -109,7 +118,7 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
             eta = round((row.size - received) / rate, 1)
     error = None
     if row.error_code is not None:
-        error = {"code": row.error_code, "message": row.error or "", "hint": _hint(running)}
+        error = {"code": row.error_code, "message": row.error or "", "hint": _HINTS.get(row.error_code, "")}
     sources = list(dict.fromkeys([*row.givers, *(running.givers.values() if running is not None else ())]))
     return {
         "transfer": row.transfer_id,
@@ -132,11 +141,6 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
         "verified": row.state == "done",
         "sha256_checked": row.state == "done" and row.check_sha256,
     }
-
-
-def _hint(running: Transfer | None) -> str:
-    problem = running.problem if running is not None else None
-    return problem.hint if problem is not None else "p2pctl transfers shows its state"
 
 
 def progress_item(transfer: Transfer) -> Item:

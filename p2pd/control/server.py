@@ -59,7 +59,7 @@ class ControlServer:
         socket = self._context.socket(zmq.ROUTER)
         options.apply(socket, options.Kind.IPC)
         # The mode of the socket file comes from the umask of the moment it is bound.
-        before = os.umask(0o077)
+        before = os.umask(0o177)
         try:
             socket.bind(control.endpoint(os.fspath(self._path)))
         except zmq.ZMQError as error:

@@ -187,7 +187,7 @@ class Link:
                     text = f"{self.endpoint} hung up: it is no p2pd, or takes no connection from here for now"
                     self._end(Lost("unreachable", text))
             else:
-                # what the far end sent before it went is still in the socket's queue
+                # what the far end sent before it went may still be in the socket's queue
                 self._readable()
                 self._end(Lost("lost", f"the connection to {self.endpoint} was lost"))
 

@@ -70,12 +70,11 @@ class Owner:
 class _Assembly:
     """A piece on its way from one source: its hash so far, and how much is still to come."""
 
-    __slots__ = ("asked_at", "failed", "hasher", "left")
+    __slots__ = ("asked_at", "hasher", "left")
 
     def __init__(self, asked_at: float, left: int) -> None:
         self.asked_at = asked_at
         self.left = left
-        self.failed = False
         self.hasher = blake3()
 
 
@@ -96,7 +95,7 @@ class Driver:
         self._owner = owner
         self._peers: dict[str, Peer] = {}
         self._givers: set[str] = set()
-        self._assemblies: dict[tuple[str, int], _Assembly] = {}
+        self._assemblies: dict[int, _Assembly] = {}  # the latest of each piece; what belongs to others is too late
         self._dirty = 0
         self._committing = False
         self._committed = state.pieces.have
@@ -201,7 +200,7 @@ class Driver:
             return
         wanted = blocks(self.manifest.piece_length(command.piece))
         assembly = _Assembly(self._reactor.clock(), len(wanted))
-        self._assemblies[command.source, command.piece] = assembly
+        self._assemblies[command.piece] = assembly
         for offset, length in wanted:
             peer.ask(
                 GetBlock(0, self.content_id, command.piece, offset, length),
@@ -220,11 +219,11 @@ class Driver:
         reply: Any,
         payload: memoryview,
     ) -> None:
-        if self.stopped or assembly.failed:
+        # A block of a source that was given up must not be written over those of the one asked since.
+        if self.stopped or self._assemblies.get(piece) is not assembly:
             return
         if not isinstance(reply, Block):
-            assembly.failed = True
-            self._assemblies.pop((peer.name, piece), None)
+            del self._assemblies[piece]
             if isinstance(reply, Refused):
                 self._apply(PieceFailed(peer.name, piece, reply.code))
             elif isinstance(reply, Lost) and reply.code == "timeout":
@@ -233,8 +232,9 @@ class Driver:
                 peer.drop("another answer than was asked for")
             return
         if len(payload) != length:
-            assembly.failed = True
-            peer.drop("a block of another length than was asked for")
+            del self._assemblies[piece]
+            log.warning("! %s sent a block of another length than was asked for", peer.endpoint)
+            self._apply(PieceBad(peer.name, piece))
             return
         assembly.hasher.update(payload)
         assembly.left -= 1
@@ -249,7 +249,7 @@ class Driver:
                 return
         if good is None:
             return
-        self._assemblies.pop((peer.name, piece), None)
+        del self._assemblies[piece]
         if good:
             self._done(peer, piece, assembly)
         else:

@@ -87,6 +87,8 @@ class PeerService:
         self.downloads = Downloads(
             Services(self.store, reactors.downloads, sources, self.shares, self.catalogue, rng)
         )
+        for tracker in self.trackers:
+            tracker.on_connected = self.downloads.wake
 
     # -- life ---------------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 20.0
 WRONG_PASSWORD_SECONDS = 30.0
 REQUEST_SECONDS = 10.0
+BUSY_SECONDS = 15.0  # how long a question waits for its turn when the tracker is asked too much
 PAGE = 200
 
 
@@ -66,6 +67,7 @@ class TrackerClient:
         self.peers: int | None = None
         self.files: int | None = None
         self.published: int | None = None
+        self.on_connected: Callable[[], object] = _nothing
         self._reactor = reactor
         self._identity = identity
         self._store = store
@@ -98,14 +100,20 @@ class TrackerClient:
                 f"the tracker at {self.endpoint} is not connected yet",
                 "try again in a moment; p2pctl status shows its state",
             )
-        reply = await ask(self._reactor, link, message, timeout)
-        if isinstance(reply, Lost):
-            raise Fault(
-                "network", f"the tracker at {self.endpoint} did not answer: {reply.text}", "try again"
-            )
-        if isinstance(reply, Refused):
-            raise _refused(self.endpoint, reply)
-        return reply
+        patience = BUSY_SECONDS
+        while True:
+            reply = await ask(self._reactor, link, message, timeout)
+            if isinstance(reply, Lost):
+                raise Fault(
+                    "network", f"the tracker at {self.endpoint} did not answer: {reply.text}", "try again"
+                )
+            if not isinstance(reply, Refused):
+                return reply
+            if reply.code != Refusal.BUSY or not 0 < reply.retry_s <= patience:
+                raise _refused(self.endpoint, reply)
+            # A client with many questions at a time meets the tracker's quota: they wait here, in no order.
+            patience -= reply.retry_s
+            await asyncio.sleep(reply.retry_s * self._rng.uniform(0.5, 1.0))
 
     async def settled(self, timeout: float) -> None:
         """Returns when the first attempt to connect is over, either way, or after `timeout` seconds."""
@@ -245,22 +253,20 @@ class TrackerClient:
             self.observed, self.peers, self.files = reply.observed, reply.peers, reply.files
             if self.state != "connected":
                 log.info("= tracker %s: connected", self.endpoint)
-            self.state, self.error = "connected", None
+                self.state, self.error = "connected", None
+                self.on_connected()
             known = reply.known_revision if reply.known_epoch == self._store.share_epoch else 0
             reset = reply.known_epoch != self._store.share_epoch
             await self._tell()
             if not await self._publish(link, known, reset):
                 continue
             deadline = asyncio.get_running_loop().time() + reply.refresh_s
-            while not self._changed.is_set():
-                left = deadline - asyncio.get_running_loop().time()
-                if left <= 0:
-                    break
+            while (left := deadline - asyncio.get_running_loop().time()) > 0:
                 try:
                     await asyncio.wait_for(self._changed.wait(), left)
                 except TimeoutError:
                     break
-                # Only the list changed: no need to announce before publishing it.
+                # Only the list changed, perhaps while it was published: no need to announce before publishing it.
                 self._changed.clear()
                 assert self.published is not None
                 if not await self._publish(link, self.published, False):
@@ -312,6 +318,10 @@ def _changes(store: State, known: int) -> Iterator[tuple[int, Entry | Gone]]:
             return
         yield from sorted(items, key=lambda item: item[0])
         known = max(revision for revision, _ in items)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _put(future: asyncio.Future[Any], value: Any) -> None:

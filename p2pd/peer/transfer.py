@@ -23,15 +23,16 @@ from p2pd.peer.links import Peer
 from p2pd.peer.localcopy import copy_local
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
-from p2pd.storage.hashing import hash_file
+from p2pd.storage.hashing import FileChanged, hash_file
 from p2pd.storage.partfile import PartFile, PartGone, find_finished, part_name_for
 from p2pd.storage.root import DiskFull, Root, StorageError, StorageMissing
 from p2pd.storage.state import Download, State
 from protocol.bitfield import Bitfield
 from protocol.display import safe
-from protocol.errors import Fault
+from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import MIB
 from protocol.manifest import Manifest
+from protocol.names import check_name
 
 log = logging.getLogger("p2pd.peer.transfer")
 
@@ -379,9 +380,16 @@ class Transfer:
     async def _share(self, path: str, manifest: Manifest) -> None:
         try:
             await asyncio.to_thread(os.stat, path)
-            self._services.shares.add_download(path, os.path.basename(path), manifest)
-        except (OSError, Fault) as error:
+            self._services.shares.add_download(path, self._shared_name(path), manifest)
+        except (OSError, Fault, FileChanged) as error:
             log.warning("! %s is not shared: %s", safe(path), error)
+
+    def _shared_name(self, path: str) -> str:
+        """The file's own name, or what the swarm calls it when the user chose one that no other peer accepts."""
+        try:
+            return check_name(os.path.basename(path))
+        except RemoteProtocolError:
+            return self.row.name.rsplit("/", 1)[-1]
 
     # -- driving ------------------------------------------------------------------------------------------
 

@@ -131,10 +131,12 @@ class Uploads:
     # -- blocks -------------------------------------------------------------------------------------------
 
     def _schedule(self, conn: Conn) -> None:
-        if self._queues.get(conn) and conn not in self._turn:
+        if not self._queues.get(conn):
+            return
+        if conn not in self._turn:
             self._turn.append(conn)
-            if self.router is not None:
-                self.router.reactor.add_work(self._serve_one)
+        if self.router is not None:
+            self.router.reactor.add_work(self._serve_one)
 
     def _serve_one(self) -> bool:
         """One block for the next peer whose queue has room. True while there is more to do."""

@@ -28,8 +28,8 @@ class Kind(Enum):
 
     ANNOUNCE = (1 / ANNOUNCE_SECONDS_MIN, ANNOUNCE_BURST)
     PUBLISH = (PUBLISHES_PER_SECOND, PUBLISH_BURST)
-    SEARCH = (SEARCHES_PER_SECOND, SEARCH_BURST)  # everything that reads lists: Search, Peers, Stats
-    FIND = (FINDS_PER_SECOND, FIND_BURST)
+    SEARCH = (SEARCHES_PER_SECOND, SEARCH_BURST)  # everything that reads lists: Search by text or all, Peers
+    FIND = (FINDS_PER_SECOND, FIND_BURST)  # what looks up one thing: Find, Search by id or name, Stats
 
 
 class Quota:

@@ -24,6 +24,7 @@ from protocol.tracker import (
     Announced,
     AnyReply,
     AnyRequest,
+    By,
     Bye,
     Find,
     Hit,
@@ -155,7 +156,8 @@ class TrackerService:
         return Published(message.req, message.revision)
 
     def _search(self, message: Search, sender: Sender, now: float) -> AnyReply:
-        if wait := self._quota.take(sender.device_id, Kind.SEARCH, now):
+        kind = Kind.SEARCH if message.by in (By.TEXT, By.ALL) else Kind.FIND
+        if wait := self._quota.take(sender.device_id, kind, now):
             return _refused(message, Refusal.BUSY, wait)
         query = search.parse(message)
         page = self._registry.search(query, message.limit, now)
@@ -200,7 +202,7 @@ class TrackerService:
         return Ok(message.req)
 
     def _stats(self, message: Stats, sender: Sender, now: float) -> AnyReply:
-        if wait := self._quota.take(sender.device_id, Kind.SEARCH, now):
+        if wait := self._quota.take(sender.device_id, Kind.FIND, now):
             return _refused(message, Refusal.BUSY, wait)
         return TrackerStats(message.req, **self.stats(now))
 

@@ -138,7 +138,11 @@ def test_in_the_middle_of_a_transfer(
     change(original)
     proxy.rate = 0
     # noticed by the next request, long before the watch looks, and hashed again
-    until(lambda: alice.share(original)["state"] != "shared" or alice.share(original)["id"] != content_id, 5.0, "gone")
+    until(
+        lambda: alice.share(original)["state"] != "shared" or alice.share(original)["id"] != content_id,
+        5.0,
+        "gone",
+    )
     until(lambda: alice.share(original)["state"] == "shared", 10.0, "hashed again")
     alice.connected()
     assert hits(bob, "moving.bin") == [alice.share(original)["id"]]

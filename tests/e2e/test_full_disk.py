@@ -69,7 +69,9 @@ def test_refused_when_it_cannot_fit(small_disk: Path, swarm: Swarm, make_proxy: 
     assert sha256(Path(item["path"])) == sha256(original)
 
 
-def test_space_vanishes_in_the_middle(small_disk: Path, swarm: Swarm, make_proxy: Callable[..., Proxy]) -> None:
+def test_space_vanishes_in_the_middle(
+    small_disk: Path, swarm: Swarm, make_proxy: Callable[..., Proxy]
+) -> None:
     proxy = make_proxy(rate=RATE)
     _, bob, original = pair(swarm, proxy)
     transfer = bob.begin("big.bin", small_disk)
@@ -90,7 +92,9 @@ def test_space_vanishes_in_the_middle(small_disk: Path, swarm: Swarm, make_proxy
     assert [path.name for path in small_disk.iterdir()] == ["downloaded_big.bin"]
 
 
-def test_killed_while_the_disk_is_full(small_disk: Path, swarm: Swarm, make_proxy: Callable[..., Proxy]) -> None:
+def test_killed_while_the_disk_is_full(
+    small_disk: Path, swarm: Swarm, make_proxy: Callable[..., Proxy]
+) -> None:
     proxy = make_proxy(rate=RATE)
     _, bob, original = pair(swarm, proxy)
     transfer = bob.begin("big.bin", small_disk)

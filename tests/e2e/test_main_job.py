@@ -46,7 +46,9 @@ class TestHuman:
         result = peers[0].ctl("remove", "notes.md")
         assert (result.status, result.out) == (0, "Removed notes.md from shared files\n")
         assert "notes.md" not in peers[0].ctl("list").out
-        until(lambda: "notes.md" not in peers[1].ctl("all_files").out, 10.0, "the removed file is found no more")
+        until(
+            lambda: "notes.md" not in peers[1].ctl("all_files").out, 10.0, "the removed file is found no more"
+        )
         assert other.exists()
 
     def test_search_in_any_order_case_and_part(self, peers: tuple[Daemon, Daemon]) -> None:
@@ -104,14 +106,18 @@ class TestJson:
         assert str(target) not in [share["path"] for share in bob.ok("list")]
         assert item["transfer"] in [one["transfer"] for one in bob.ok("transfers")]
 
-    def test_by_sha256_and_name(self, peers: tuple[Daemon, Daemon], module_swarm: Swarm, original: Path) -> None:
+    def test_by_sha256_and_name(
+        self, peers: tuple[Daemon, Daemon], module_swarm: Swarm, original: Path
+    ) -> None:
         bob = peers[1]
         folder = module_swarm.folder("refs")
         for number, ref in enumerate((f"sha256:{sha256(original)}", "name:example.txt")):
             [item] = bob.ok("download", ref, "-o", folder / str(number))
             assert sha256(Path(item["path"])) == sha256(original)
 
-    def test_no_wait_then_wait(self, peers: tuple[Daemon, Daemon], module_swarm: Swarm, original: Path) -> None:
+    def test_no_wait_then_wait(
+        self, peers: tuple[Daemon, Daemon], module_swarm: Swarm, original: Path
+    ) -> None:
         bob = peers[1]
         folder = module_swarm.folder("no-wait")
         begun = bob.ctl("-q", "download", "name:example.txt", "-o", folder, "--no-wait")

@@ -68,7 +68,9 @@ def test_another_tracker_in_its_place(swarm: Swarm) -> None:
     shutil.rmtree(tracker.home)
     tracker.start("--password-file", str(swarm.password_file))
     bob = swarm.peer("bob", tracker).connected()
-    until(lambda: [item["name"] for item in bob.ok("search", "a.bin")] == ["a.bin"], 20.0, "it is found again")
+    until(
+        lambda: [item["name"] for item in bob.ok("search", "a.bin")] == ["a.bin"], 20.0, "it is found again"
+    )
     assert bob.ctl("download", "a.bin", cwd=swarm.folder("in")).status == 0
 
 

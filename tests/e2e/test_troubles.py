@@ -44,7 +44,15 @@ def module_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.mark.parametrize("words", [["search", "x"], ["all_files"], ["peers"], ["download", "x"]])
 def test_no_tracker(module_peer: Daemon, tmp_path: Path, words: list[str]) -> None:
-    check(module_peer, words, 7, "network", "no tracker answers at 127.0.0.1:", "is `p2pd tracker` running", tmp_path)
+    check(
+        module_peer,
+        words,
+        7,
+        "network",
+        "no tracker answers at 127.0.0.1:",
+        "is `p2pd tracker` running",
+        tmp_path,
+    )
 
 
 def test_without_a_tracker_own_work_goes_on(module_peer: Daemon, tmp_path: Path) -> None:
@@ -61,15 +69,33 @@ def test_tracker_goes_away(swarm: Swarm) -> None:
     bob = swarm.peer("bob", tracker).connected()
     tracker.kill()
     until(lambda: bob.status()["trackers"][0]["state"] == "unreachable", 10.0, "the loss is noticed")
-    check(bob, ["search", "x"], 7, "network", "no tracker answers at", "is `p2pd tracker` running", swarm.directory)
+    check(
+        bob,
+        ["search", "x"],
+        7,
+        "network",
+        "no tracker answers at",
+        "is `p2pd tracker` running",
+        swarm.directory,
+    )
 
 
 def test_no_such_file(swarm: Swarm) -> None:
     bob = swarm.peer("bob", swarm.tracker()).connected()
     search = "p2pctl search TEXT finds names"
-    check(bob, ["download", "nothing.bin"], 4, "not_found", "nobody shares 'nothing.bin'", search, swarm.directory)
+    check(
+        bob,
+        ["download", "nothing.bin"],
+        4,
+        "not_found",
+        "nobody shares 'nothing.bin'",
+        search,
+        swarm.directory,
+    )
     check(bob, ["info", "nothing.bin"], 4, "not_found", "nobody shares", search, swarm.directory)
-    check(bob, ["remove", "nothing.bin"], 4, "not_found", "is not shared here", "p2pctl list", swarm.directory)
+    check(
+        bob, ["remove", "nothing.bin"], 4, "not_found", "is not shared here", "p2pctl list", swarm.directory
+    )
     found = bob.ctl("--json", "search", "nothing")
     assert (found.status, found.items) == (0, [])
     assert bob.ctl("search", "nothing", "--require").status == 4

@@ -35,7 +35,7 @@ LOOPBACK = "127.0.0.1"
 _LISTENING = re.compile(r"^(Tracker|Peer) listening on (\S+):(\d+)$")
 
 
-def until(probe: Callable[[], T], seconds: float, what: str) -> T:
+def until(probe: Callable[[], T | None], seconds: float, what: str) -> T:
     """The first true answer of `probe`. Fails when there is none within `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := probe()):
@@ -64,7 +64,11 @@ def sha256(path: Path) -> str:
 def environment(directory: Path) -> dict[str, str]:
     """An environment without the user's settings, with the packages of this checkout."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-    private = {"HOME": directory, "XDG_STATE_HOME": directory / "state", "XDG_CONFIG_HOME": directory / "config"}
+    private = {
+        "HOME": directory,
+        "XDG_STATE_HOME": directory / "state",
+        "XDG_CONFIG_HOME": directory / "config",
+    }
     return {
         **kept,
         **{name: str(path) for name, path in private.items()},
@@ -204,6 +208,11 @@ class Daemon:
             self.process.stdout.close()
         return status
 
+    def octets_read(self) -> int:
+        """What it has read from files so far (not from sockets)."""
+        text = Path(f"/proc/{self.pid}/io").read_text()
+        return int(text.split()[1])
+
     def peak_memory(self) -> int:
         """VmHWM in octets: the most physical memory it ever used."""
         text = Path(f"/proc/{self.pid}/status").read_text()
@@ -286,7 +295,7 @@ class Daemon:
     def received(self, transfer: str, octets: int, seconds: float = 30.0) -> dict[str, Any]:
         """Waits until a transfer has that many octets verified."""
         return until(
-            lambda: (item if (item := self.transfer(transfer))["received_bytes"] >= octets else None),
+            lambda: item if (item := self.transfer(transfer))["received_bytes"] >= octets else None,
             seconds,
             f"{octets} octets of {transfer} at {self.name}",
         )
@@ -296,7 +305,9 @@ class Daemon:
 
         def settled() -> bool:
             trackers = self.status()["trackers"]
-            return all(t["state"] == "connected" and t["published_revision"] == t["revision"] for t in trackers)
+            return all(
+                t["state"] == "connected" and t["published_revision"] == t["revision"] for t in trackers
+            )
 
         until(settled, seconds, f"{self.name} is connected to its trackers")
         return self

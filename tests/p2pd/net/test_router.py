@@ -46,7 +46,8 @@ def port(net: Net, handler: Recorder) -> int:
 
 
 def half_open(net: Net) -> int:
-    return net.admission.counts()["half_open"]
+    """Handshakes under way, once the listener has done what it is at."""
+    return net.on(net.listening, net.admission.counts)["half_open"]
 
 
 # -- handshakes -------------------------------------------------------------------------------------------

@@ -1,0 +1,326 @@
+"""p2pd/peer/driver.py: requests out, pieces verified and written, made durable from time to time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blake3 import blake3
+
+from p2pd.engine.download import DownloadState
+from p2pd.net.dealer import Lost
+from p2pd.peer import driver as driver_module
+from p2pd.peer.driver import SYNC_SECONDS, Driver, Owner
+from p2pd.storage.partfile import PartFile
+from p2pd.storage.root import DiskFull, Root, StorageError, StorageFailed
+from protocol.errors import Refusal
+from protocol.limits import GIB, MIB
+from protocol.manifest import Manifest, zero_hash
+from protocol.peer import Available, Block, Done, GetBlock, Have, Interest, Refused
+from tests.fakes.reactors import FakePeer, ManualReactor
+from tests.fakes.swarm import manifest_of, octets
+
+DATA = octets(4 * MIB + 100)
+MANIFEST = manifest_of(DATA)
+
+
+class Bench:
+    """A driver with a real part file, and what it told its owner."""
+
+    def __init__(self, directory: Path, manifest: Manifest = MANIFEST, have: int = 0, write: Any = None) -> None:
+        self.reactor = ManualReactor()
+        self.root = Root(directory)
+        more = {"write": write} if write else {}
+        self.part = PartFile.create(self.root, "part", manifest, **more)
+        self.state = DownloadState(manifest.count, manifest.piece_size, have, random.Random(1))
+        self.completed = 0
+        self.failures: list[StorageError] = []
+        self.lost: list[tuple[str, str]] = []
+        self.givers: list[str] = []
+        self.commits: list[int] = []
+        owner = Owner(
+            complete=self._complete,
+            failed=self.failures.append,
+            lost=lambda peer, reason: self.lost.append((peer.name, reason)),
+            gave=lambda peer: self.givers.append(peer.name),
+            commit=self.commits.append,
+        )
+        self.driver = Driver(self.reactor, manifest, self.part, self.state, owner)  # type: ignore[arg-type]
+        self.driver.start()
+        self.reactor.run()
+
+    def _complete(self) -> None:
+        self.completed += 1
+
+    def source(self, name: str, complete: bool = True, payload: bytes = b"") -> FakePeer:
+        """A source that has answered our interest."""
+        peer = FakePeer(name)
+        self.driver.peer_ready(peer)  # type: ignore[arg-type]
+        assert peer.messages == [Interest(0, self.driver.content_id)]
+        peer.answer(Available(1, complete), payload)
+        return peer
+
+    def close(self) -> None:
+        self.driver.stop()
+        self.part.close()
+        self.root.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def give(peer: FakePeer, data: bytes = DATA, index: int = 0) -> None:
+    """The right answer to a request for a block."""
+    request = peer.messages[index]
+    start = request.piece * MIB + request.offset
+    peer.answer(Block(request.req), data[start : start + request.length], index)
+
+
+def test_a_file_comes_piece_by_piece_and_is_complete_once(bench: Bench, tmp_path: Path) -> None:
+    peer = bench.source("a")
+    assert peer.messages == [
+        GetBlock(0, MANIFEST.content_id, piece, 0, MANIFEST.piece_length(piece)) for piece in range(MANIFEST.count)
+    ]
+    while peer.asked:
+        give(peer)
+    bench.reactor.run()
+    assert bench.completed == 1
+    assert bench.givers == ["a"]
+    assert bench.driver.stopped
+    assert (bench.driver.received, bench.driver.verified) == (len(DATA), len(DATA))
+    assert peer.detached == [bench.driver]
+    assert (tmp_path / "part").read_bytes() == DATA
+
+
+def test_what_is_here_already_is_not_asked_for(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, have=0b01110)
+    peer = bench.source("a")
+    assert [message.piece for message in peer.messages] == [0, 4]
+    assert bench.driver.verified == 3 * MIB
+    give(peer)
+    assert (bench.driver.received, bench.driver.verified) == (MIB, 4 * MIB)
+    bench.close()
+
+
+def test_a_complete_file_needs_no_source(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, have=0b11111)
+    assert bench.completed == 1
+    bench.close()
+
+
+def test_a_partial_source_is_asked_for_what_it_has_and_gets(bench: Bench) -> None:
+    peer = bench.source("a", False, bytes((0b0100_0000,)))
+    assert [message.piece for message in peer.messages] == [1]
+    bench.driver.peer_push(peer, Have(bytes(32), [0, 2]))
+    bench.driver.peer_push(peer, Block(1))
+    assert len(peer.messages) == 1
+    bench.driver.peer_push(peer, Have(MANIFEST.content_id, [0, 60_000]))
+    assert sorted(message.piece for message in peer.messages) == [0, 1]
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff\xff", b"\xff"])
+def test_a_malformed_bitfield_ends_the_link(bench: Bench, payload: bytes) -> None:
+    peer = bench.source("a", False, payload)
+    assert peer.dropped
+    assert not peer.asked
+
+
+def test_a_source_without_the_file_is_left(bench: Bench) -> None:
+    peer = FakePeer("a")
+    bench.driver.peer_ready(peer)  # type: ignore[arg-type]
+    peer.answer(Refused(1, Refusal.NOT_FOUND))
+    assert peer.detached == [bench.driver]
+    assert bench.lost == [("a", "no longer has the file")]
+
+
+def test_a_wrong_piece_costs_its_sender_the_file_and_comes_from_another(bench: Bench) -> None:
+    liar = bench.source("liar")
+    honest = bench.source("honest")
+    assert not honest.asked
+    liar.answer(Block(1), bytes(MIB))
+    assert bench.lost == [("liar", "sent wrong data")]
+    assert liar.detached == [bench.driver]
+    assert len(honest.asked) == MANIFEST.count
+    while honest.asked:
+        give(honest)
+    bench.reactor.run()
+    assert bench.completed == 1
+    # It may come again, and is asked for nothing.
+    again = FakePeer("liar")
+    bench.driver.peer_ready(again)  # type: ignore[arg-type]
+    assert bench.completed == 1
+
+
+def test_a_suspended_source_that_comes_again_is_asked_for_nothing(bench: Bench) -> None:
+    liar = bench.source("liar")
+    liar.answer(Block(1), bytes(MIB))
+    assert not bench.source("liar").asked
+
+
+@pytest.mark.parametrize("length", [0, 1, MIB - 1])
+def test_a_block_of_another_length_counts_as_a_lie(bench: Bench, length: int) -> None:
+    peer = bench.source("liar")
+    peer.answer(Block(1), DATA[:length])
+    assert bench.lost == [("liar", "sent wrong data")]
+    assert not bench.source("liar").asked
+
+
+def test_another_kind_of_answer_ends_the_link(bench: Bench) -> None:
+    peer = bench.source("a")
+    peer.answer(Done(1))
+    assert peer.dropped
+
+
+def test_refused_and_silent_sources_are_asked_again_at_the_next_tick(bench: Bench) -> None:
+    peer = bench.source("a")
+    for _ in range(3):
+        give(peer, index=-1)
+    peer.answer(Lost("timeout", "no"))
+    peer.answer(Refused(2, Refusal.BUSY, 1))
+    assert not peer.asked
+    bench.reactor.advance(1.0)
+    assert [message.piece for message in peer.messages] == [0]
+    give(peer)
+    give(peer)
+    bench.reactor.run()
+    assert bench.completed == 1
+    assert not bench.lost
+
+
+def test_a_source_that_keeps_refusing_is_left(bench: Bench) -> None:
+    peer = bench.source("a")
+    for _ in range(3):
+        peer.answer(Refused(1, Refusal.LIMIT, 1))
+    assert bench.lost == [("a", "keeps refusing")]
+
+
+def test_the_pieces_of_a_lost_link_go_to_another_and_its_late_news_are_nothing(bench: Bench) -> None:
+    first, second = bench.source("a"), bench.source("b")
+    for _ in range(len(first.asked)):
+        first.answer(Lost("lost", "gone"))
+    bench.driver.peer_lost(first, Lost("lost", "gone"))  # type: ignore[arg-type]
+    assert len(second.asked) == MANIFEST.count
+    assert bench.driver.sources == 1
+    bench.driver.peer_abandoned(first, Lost("unreachable", "nobody"))  # type: ignore[arg-type]
+    assert bench.lost == [("a", "nobody")]
+
+
+def test_a_late_block_is_not_written_over_those_of_the_source_asked_since(tmp_path: Path) -> None:
+    """Pieces of two blocks, as in files of over 64 GiB: a block counts only when its whole piece has come."""
+    good = octets(2 * MIB)
+    count = 64 * GIB // (2 * MIB) + 1
+    pieces = [blake3(good).digest()] * 2 + [zero_hash(2 * MIB)] * (count - 3) + [zero_hash(1)]
+    manifest = Manifest(64 * GIB + 1, 2 * MIB, bytes(32), b"".join(pieces))
+    everything = (1 << count) - 1
+    bench = Bench(tmp_path, manifest, everything & ~0b11)
+    bad, honest = bench.source("bad"), bench.source("honest")
+    assert [(m.piece, m.offset) for m in bad.messages] == [(0, 0), (0, MIB), (1, 0), (1, MIB)]
+    bad.answer(Refused(3, Refusal.NOT_FOUND), index=2)
+    assert bench.lost == [("bad", "keeps refusing")]
+    blocks = sorted(honest.messages, key=lambda m: (m.piece, m.offset))
+    assert [(m.piece, m.offset) for m in blocks] == [(0, 0), (0, MIB), (1, 0), (1, MIB)]
+
+    def answer(piece: int, offset: int) -> None:
+        index = next(i for i, m in enumerate(honest.messages) if (m.piece, m.offset) == (piece, offset))
+        honest.answer(Block(1), good[offset : offset + MIB], index)
+
+    answer(0, 0)
+    bad.answer(Block(1), bytes(MIB))  # piece 0, block 0, too late
+    answer(0, MIB)
+    bad.answer(Block(2), bytes(MIB))  # piece 0, block 1, after the piece was verified
+    assert bench.state.pieces.have & 1
+    assert bench.part.verify(0)
+    answer(1, 0)
+    answer(1, MIB)
+    bench.reactor.run()
+    assert bench.completed == 1
+    assert bench.part.verify(1)
+    bench.close()
+
+
+def test_the_same_source_asked_again_is_judged_by_its_latest_answer(bench: Bench) -> None:
+    peer = bench.source("a")
+    old = peer.asked[0]
+    peer.asked.clear()
+    bench.driver.peer_lost(peer, Lost("lost", "gone"))  # type: ignore[arg-type]
+    peer = bench.source("a")
+    old[1](Block(1), memoryview(bytes(MIB)))
+    assert not bench.lost
+    give(peer)
+    assert bench.state.pieces.have == 1
+
+
+# -- durability -------------------------------------------------------------------------------------------
+
+
+def test_pieces_are_made_durable_after_a_second_and_one_commit_at_a_time(bench: Bench) -> None:
+    peer = bench.source("a")
+    give(peer)
+    give(peer)
+    assert bench.commits == []
+    bench.reactor.advance(SYNC_SECONDS)
+    assert bench.commits == [0b11]
+    give(peer)
+    bench.reactor.advance(SYNC_SECONDS)
+    assert bench.commits == [0b11]
+    bench.driver.committed(0b11)
+    bench.reactor.advance(SYNC_SECONDS)
+    assert bench.commits == [0b11, 0b111]
+    bench.driver.committed(0b111)
+    bench.reactor.advance(5 * SYNC_SECONDS)
+    assert len(bench.commits) == 2
+
+
+def test_many_octets_are_made_durable_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "SYNC_OCTETS", 2 * MIB)
+    peer = bench.source("a")
+    give(peer)
+    assert bench.commits == []
+    give(peer)
+    assert bench.commits == [0b11]
+
+
+def test_a_disk_that_cannot_sync_ends_the_run(bench: Bench) -> None:
+    peer = bench.source("a")
+    error = StorageFailed("no")
+    bench.driver.commit_failed(error)
+    assert bench.failures == [error]
+    assert bench.driver.stopped
+    assert peer.detached == [bench.driver]
+
+
+def test_a_write_that_fails_ends_the_run(tmp_path: Path) -> None:
+    def full(fd: int, data: bytes | memoryview, offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    bench = Bench(tmp_path, write=full)
+    peer = bench.source("a")
+    give(peer)
+    assert [type(error) for error in bench.failures] == [DiskFull]
+    assert bench.state.pieces.have == 0
+    give(peer)
+    assert len(bench.failures) == 1
+    bench.close()
+
+
+def test_after_the_end_nothing_is_asked_or_told(bench: Bench) -> None:
+    peer = bench.source("a")
+    bench.driver.stop()
+    bench.driver.stop()
+    while peer.asked:
+        give(peer)
+    other = FakePeer("b")
+    bench.driver.peer_ready(other)  # type: ignore[arg-type]
+    bench.driver.peer_abandoned(other, Lost("lost", "x"))  # type: ignore[arg-type]
+    bench.driver.committed(0)
+    bench.reactor.advance(10)
+    assert not other.asked
+    assert (bench.completed, bench.commits, bench.lost) == (0, [], [])
+    assert bench.state.pieces.have == 0

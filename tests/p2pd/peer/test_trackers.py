@@ -1,0 +1,236 @@
+"""p2pd/peer/trackers.py: connected, announced and up to date, whatever happens to the tracker."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from p2pd.net.addresses import Endpoint
+from p2pd.net.dealer import Lost
+from p2pd.peer import trackers as trackers_module
+from p2pd.peer.trackers import _changes, _judge
+from p2pd.storage.hashing import Stamp
+from p2pd.storage.state import State
+from protocol.errors import Fault, Refusal
+from protocol.keys import NetworkSecret
+from protocol.tracker import By, Entry, Find, Gone, Hits, Peers, PeerList, Search, Sources
+from tests.fakes.reactors import HOST
+from tests.fakes.swarm import Member, Swarm, eventually, manifest_of, octets
+
+SMALL = octets(1000)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses between attempts."""
+    monkeypatch.setattr(trackers_module, "BACKOFF_FIRST", 0.01)
+    monkeypatch.setattr(trackers_module, "BACKOFF_MAX", 0.05)
+    monkeypatch.setattr(trackers_module, "WRONG_PASSWORD_SECONDS", 0.05)
+
+
+async def names(member: Member) -> list[str]:
+    """What the tracker lists, asked by a member."""
+    hits = await member.service.trackers[0].request(Search(0, By.ALL))
+    assert isinstance(hits, Hits)
+    return sorted(name for hit in hits.items for name in hit.names)
+
+
+def test_shares_are_published_and_withdrawn(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+            tracker = alice.service.trackers[0]
+            assert (tracker.state, tracker.error, tracker.observed, tracker.loopback) == ("connected", None, HOST, True)
+            share = await alice.share("a.bin", SMALL)
+            await alice.share("b.bin", octets(10, 2))
+            assert await names(bob) == ["a.bin", "b.bin"]
+            sources = await bob.service.trackers[0].request(Find(0, manifest_of(SMALL).content_id))
+            assert isinstance(sources, Sources)
+            assert [(s.device_id, s.host, s.port) for s in sources.items] == [
+                (alice.service.own_id, HOST, alice.service.router.port)
+            ]
+            alice.service.shares.remove(share)
+            await alice.published()
+            assert await names(bob) == ["b.bin"]
+
+    asyncio.run(main())
+
+
+def test_a_long_list_is_published_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers_module, "PAGE", 7)
+
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            await swarm.tracker_down()
+            alice = await swarm.peer("alice", connected=False)
+            for number in range(21):
+                await alice.share(f"{number:02}", b"%d" % number, publish=False)
+            await swarm.tracker_up()
+            await eventually(lambda: alice.service.trackers[0].connected)
+            await alice.published()
+            bob = await swarm.peer("bob")
+            assert await names(bob) == [f"{number:02}" for number in range(21)]
+
+    asyncio.run(main())
+
+
+def test_a_tracker_that_comes_back_is_told_only_what_it_missed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice = await swarm.peer("alice")
+            tracker = alice.service.trackers[0]
+            woken: list[str] = []
+            tracker.on_connected = lambda: woken.append(tracker.state)
+            await alice.share("a.bin", SMALL)
+            await swarm.tracker_down()
+            await eventually(lambda: not tracker.connected)
+            assert tracker.state == "unreachable"
+            assert tracker.published is None
+            with pytest.raises(Fault) as caught:
+                await tracker.request(Peers(0))
+            assert caught.value.code == "network"
+            await alice.share("b.bin", octets(10, 2), publish=False)
+            await swarm.tracker_up()
+            assert await tracker.wait_published(10**6, 0.01) is False
+            await eventually(lambda: tracker.connected)
+            assert woken == ["connected"]
+            await alice.published()
+            assert await names(alice) == ["a.bin", "b.bin"]
+
+    asyncio.run(main())
+
+
+def test_a_tracker_that_forgot_everything_is_told_everything(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice = await swarm.peer("alice")
+            await alice.share("a.bin", SMALL)
+            alice.service.shares.remove(await alice.share("b.bin", octets(10, 2)))
+            await swarm.tracker_down()
+            for path in tmp_path.glob("tracker.db*"):
+                path.unlink()
+            await eventually(lambda: not alice.service.trackers[0].connected)
+            await swarm.tracker_up()
+            await eventually(lambda: alice.service.trackers[0].connected)
+            await alice.published()
+            assert await names(alice) == ["a.bin"]
+
+    asyncio.run(main())
+
+
+def test_forgotten_withdrawals_mean_a_complete_listing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice = await swarm.peer("alice")
+            shares = [await alice.share(name, octets(10, seed)) for seed, name in enumerate(["a", "b", "c"])]
+            await swarm.tracker_down()
+            await eventually(lambda: not alice.service.trackers[0].connected)
+            alice.service.shares.remove(shares[0])
+            alice.service.shares.remove(shares[1])
+            alice.service.store.prune_tombstones(keep=0)
+            await swarm.tracker_up()
+            await eventually(lambda: alice.service.trackers[0].connected)
+            await alice.published()
+            assert await names(alice) == ["c"]
+
+    asyncio.run(main())
+
+
+def test_bye_takes_a_peer_off_at_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+            await alice.share("a.bin", SMALL)
+            await swarm.leave(alice)
+            members = await bob.service.trackers[0].request(Peers(0))
+            assert isinstance(members, PeerList)
+            assert [member.device_id for member in members.items] == [bob.service.own_id]
+            assert await names(bob) == []
+
+    asyncio.run(main())
+
+
+def test_a_wrong_password_is_told_and_tried_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            await swarm.tracker_down()
+            await swarm.tracker_up(NetworkSecret(bytes(32), "test", 0))
+            alice = await swarm.peer("alice", connected=False)
+            tracker = alice.service.trackers[0]
+            await tracker.settled(10)
+            assert tracker.state == "wrong_password"
+            assert tracker.error is not None
+            assert tracker.error.code == "auth"
+            with pytest.raises(Fault) as caught:
+                await tracker.request(Peers(0))
+            assert caught.value.code == "auth"
+            assert await tracker.wait_published(1, 10) is False
+            await swarm.tracker_down()
+            await swarm.tracker_up()
+            await eventually(lambda: tracker.connected)
+
+    asyncio.run(main())
+
+
+def test_a_name_that_cannot_be_resolved_and_a_port_where_nobody_is(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            with socket.socket() as free:
+                free.bind((HOST, 0))
+                nobody = Endpoint(HOST, free.getsockname()[1])
+                alice = await swarm.peer("alice", [Endpoint("nowhere.invalid", 9000), nobody], connected=False)
+                for tracker in alice.service.trackers:
+                    await tracker.settled(10)
+                    assert tracker.state == "unreachable"
+                    assert tracker.error is not None
+                    assert tracker.error.code == "network"
+
+    asyncio.run(main())
+
+
+def test_a_request_that_is_refused_is_a_fault(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice = await swarm.peer("alice")
+            with pytest.raises(Fault) as caught:
+                await alice.service.trackers[0].request(Peers(0, b"", "no cursor"))
+            assert caught.value.code == "usage"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "fault"),
+    [
+        ("auth", "wrong_password", "auth"),
+        ("refused", "refused", "refused"),
+        ("lost", "unreachable", "network"),
+        ("timeout", "unreachable", "network"),
+        ("unreachable", "unreachable", "network"),
+    ],
+)
+def test_what_a_lost_link_means(code: str, state: str, fault: str) -> None:
+    judged, error = _judge(Endpoint("t", 9000), Lost(code, "why", Refusal.WRONG_ROLE, 7))
+    assert (judged, error.code) == (state, fault)
+    assert "t:9000" in error.message or "why" in error.message
+
+
+def test_changes_are_read_page_by_page_by_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers_module, "PAGE", 3)
+    with State(tmp_path / "peer.db") as store:
+        for number in range(10):
+            share = store.add_share(f"/{number}", f"n{number}", float(number))
+            manifest = manifest_of(b"%d" % number)
+            store.set_shared(share.share_id, manifest, Stamp(1, 1, 1, 1), float(number))
+            if number % 3 == 0:
+                store.remove_share(share.share_id)
+        changes = list(_changes(store, 0))
+        assert [revision for revision, _ in changes] == sorted({revision for revision, _ in changes})
+        assert changes[-1][0] == store.revision
+        assert [item.name for _, item in changes if isinstance(item, Entry)] == ["n1", "n2", "n4", "n5", "n7", "n8"]
+        assert [item.name for _, item in changes if isinstance(item, Gone)] == ["n0", "n3", "n6", "n9"]
+        assert list(_changes(store, changes[4][0])) == changes[5:]
+        assert list(_changes(store, store.revision)) == []

@@ -1,0 +1,542 @@
+"""p2pd/peer/transfer.py: a download goes on, recovers or says why not, and never ends with other octets than asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pd.peer import driver as driver_module
+from p2pd.peer import trackers as trackers_module
+from p2pd.peer import transfer as transfer_module
+from p2pd.peer.transfer import Transfer
+from p2pd.storage.hashing import stamp_from
+from p2pd.storage.partfile import PartFile
+from p2pd.storage.root import Root
+from protocol.errors import Fault, Refusal
+from protocol.limits import MIB
+from protocol.manifest import Manifest
+from tests.fakes.swarm import Member, Swarm, eventually, manifest_of, octets
+
+DATA = octets(6 * MIB + 17)
+MANIFEST = manifest_of(DATA)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses."""
+    monkeypatch.setattr(trackers_module, "BACKOFF_FIRST", 0.01)
+    monkeypatch.setattr(trackers_module, "BACKOFF_MAX", 0.05)
+    monkeypatch.setattr(transfer_module, "RETRY_SPACE_SECONDS", 0.02)
+    monkeypatch.setattr(driver_module, "TICK_SECONDS", 0.05)
+
+
+def look_often(member: Member, seconds: float = 0.05) -> None:
+    """How often this member looks for sources."""
+    member.service.downloads._services.finder.interval = seconds
+
+
+def spoil(member: Member, change: Callable[[memoryview], int]) -> None:
+    """Makes an uploader change each block before it is sent; `change` answers 0 or a refusal code."""
+    uploads = member.service.uploads
+    read = uploads._read
+
+    def changed(served: Any, offset: int, view: memoryview) -> int:
+        return read(served, offset, view) or change(view)
+
+    uploads._read = changed  # type: ignore[method-assign]
+
+
+def lie(view: memoryview) -> int:
+    """Turns a bit over."""
+    view[0] ^= 1
+    return 0
+
+
+def in_swarm(directory: Path, work: Callable[[Swarm], Any]) -> None:
+    """Runs `work(swarm)`."""
+
+    async def main() -> None:
+        async with Swarm(directory) as swarm:
+            await work(swarm)
+
+    asyncio.run(main())
+
+
+# -- sources that misbehave -------------------------------------------------------------------------------
+
+
+def test_a_liar_is_left_and_the_file_comes_from_an_honest_one(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        liar, honest, bob = [await swarm.peer(name) for name in ("liar", "honest", "bob")]
+        spoil(liar, lie)
+        await liar.share("a.bin", DATA)
+        look_often(bob)
+        transfer = await bob.begin(MANIFEST)
+        await eventually(lambda: transfer.driver is not None and transfer.driver._state.suspended)
+        assert transfer.verified == 0
+        assert transfer.sources == 0
+        await honest.share("b.bin", DATA)
+        row = await bob.ended(transfer)
+        assert (row.state, bob.read("downloaded_a.bin") == DATA) == ("done", True)
+        assert list(transfer.givers.values()) == [f"127.0.0.1:{honest.service.router.port}"]
+        assert transfer.received == len(DATA)
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_manifest_that_does_not_prove_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_module, "HOPE_SECONDS", 0.3)
+
+    async def work(swarm: Swarm) -> None:
+        liar, bob = await swarm.peer("liar"), await swarm.peer("bob")
+        await liar.share("a.bin", DATA)
+        wrong = manifest_of(octets(len(DATA), 2)).encode()
+        liar.service.catalogue._load_manifest = lambda content_id: wrong
+        look_often(bob)
+        row = await bob.fetch(MANIFEST)
+        assert (row.state, row.error_code) == ("failed", "network")
+        assert bob.service.store.manifest(MANIFEST.content_id) is None
+        assert os.listdir(bob.files) == []
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_changed_file_is_refused_withdrawn_and_hashed_again(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        other = octets(len(DATA), 2)
+        (alice.files / "a.bin").write_bytes(other)
+        look_often(bob)
+        transfer = await bob.begin(MANIFEST)
+        await eventually(lambda: alice.service.catalogue.find(manifest_of(other).content_id))
+        assert alice.service.catalogue.find(MANIFEST.content_id) is None
+        assert transfer.verified == 0
+        await alice.published()
+        assert (await bob.fetch(manifest_of(other), file="new.bin")).state == "done"
+        assert bob.read("new.bin") == other
+        # the old content comes back
+        await alice.share("b.bin", DATA)
+        assert (await bob.ended(transfer)).state == "done"
+        assert bob.read("downloaded_a.bin") == DATA
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_sha256_that_was_claimed_wrongly_is_found_out_when_it_was_asked_by(tmp_path: Path) -> None:
+    lying = manifest_of(DATA, bytes(range(32)))
+
+    async def work(swarm: Swarm) -> None:
+        liar, bob = await swarm.peer("liar"), await swarm.peer("bob")
+        path = liar.files / "a.bin"
+        path.write_bytes(DATA)
+        store, shares = liar.service.store, liar.service.shares
+        share = store.add_share(str(path), "a.bin", 1.0)
+        shares._serve_known(store.set_shared(share.share_id, lying, stamp_from(path.stat()), 1.0))
+        liar.service._changed()
+        await liar.published()
+        row = await bob.fetch(lying, check_sha256=True)
+        assert (row.state, row.error_code) == ("failed", "integrity")
+        assert os.listdir(bob.files) == []
+        # Whoever asked by content id gets what the content id names.
+        assert (await bob.fetch(lying)).state == "done"
+        assert bob.read("downloaded_a.bin") == DATA
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_tracker_that_lies_about_the_size(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        row = await bob.fetch(MANIFEST, size=5)
+        assert (row.state, row.error_code) == ("failed", "integrity")
+        assert os.listdir(bob.files) == []
+
+    in_swarm(tmp_path, work)
+
+
+# -- waiting ----------------------------------------------------------------------------------------------
+
+
+def test_a_download_nobody_can_serve_fails_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_module, "HOPE_SECONDS", 0.1)
+
+    async def work(swarm: Swarm) -> None:
+        bob = await swarm.peer("bob")
+        look_often(bob, 0.02)
+        transfer = await bob.begin(MANIFEST)
+        assert transfer.problem is None
+        row = await bob.ended(transfer)
+        assert (row.state, row.error_code) == ("failed", "network")
+        assert "nobody" in (row.error or "")
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_tracker_that_comes_back_wakes_what_waits(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        await swarm.tracker_down()
+        await eventually(lambda: not bob.service.trackers[0].connected)
+        look_often(bob, 1000.0)
+        transfer = await bob.begin(MANIFEST)
+        await eventually(lambda: transfer.problem is not None)
+        assert transfer.phase == "locating"
+        await swarm.tracker_up()
+        await eventually(lambda: alice.service.trackers[0].connected)
+        assert (await bob.ended(transfer)).state == "done"
+
+    in_swarm(tmp_path, work)
+
+
+def test_sources_that_were_good_are_used_when_no_tracker_answers(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        await bob.fetch(MANIFEST, share=False)
+        await swarm.tracker_down()
+        await eventually(lambda: not bob.service.trackers[0].connected)
+        assert (await bob.fetch(MANIFEST, file="again.bin", share=False)).state == "done"
+        assert alice.service.uploads.uploaded == 2 * len(DATA)
+
+    in_swarm(tmp_path, work)
+
+
+# -- our own files ----------------------------------------------------------------------------------------
+
+
+def test_what_is_shared_here_is_copied_and_not_fetched(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        bob = await swarm.peer("bob")
+        await bob.share("mine.bin", DATA)
+        transfer = await bob.begin(MANIFEST)
+        assert (await bob.ended(transfer)).state == "done"
+        assert bob.read("downloaded_a.bin") == DATA
+        assert transfer.received == 0
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_hole_is_not_fetched(tmp_path: Path) -> None:
+    sparse = bytes(4 * MIB) + DATA[:MIB]
+
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", sparse)
+        transfer = await bob.begin(manifest_of(sparse))
+        assert (await bob.ended(transfer)).state == "done"
+        assert bob.read("downloaded_a.bin") == sparse
+        assert transfer.received == MIB
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_kept_part_file_is_gone_on_with(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        left = [3]
+
+        def stop_after_three(view: memoryview) -> int:
+            left[0] -= 1
+            return 0 if left[0] >= 0 else Refusal.BUSY
+
+        spoil(alice, stop_after_three)
+        look_often(bob)
+        transfer = await bob.begin(MANIFEST)
+        await eventually(lambda: transfer.verified == 3 * MIB)
+        await swarm.leave(bob)
+        assert bob.parts()
+        bob = await swarm.peer("bob")
+        (transfer,) = bob.service.downloads.active
+        await eventually(lambda: transfer.resumed)
+        assert transfer.resumed == 3 * MIB
+        left[0] = 1000
+        row = await bob.ended(transfer)
+        assert (row.state, row.resumed_bytes) == ("done", 3 * MIB)
+        assert transfer.received == len(DATA) - 3 * MIB
+        assert bob.read("downloaded_a.bin") == DATA
+        assert not bob.parts()
+
+    in_swarm(tmp_path, work)
+
+
+@pytest.mark.parametrize("harm", ["removed", "damaged", "replaced"])
+def test_a_part_file_that_was_harmed_is_not_believed(tmp_path: Path, harm: str) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        left = [3]
+
+        def stop_after_three(view: memoryview) -> int:
+            left[0] -= 1
+            return 0 if left[0] >= 0 else Refusal.BUSY
+
+        spoil(alice, stop_after_three)
+        look_often(bob)
+        transfer = await bob.begin(MANIFEST)
+        await eventually(lambda: transfer.verified == 3 * MIB)
+        await swarm.leave(bob)
+        part = bob.files / bob.parts()[0]
+        if harm == "removed":
+            part.unlink()
+        elif harm == "replaced":
+            part.rename(bob.files / "away")
+            part.write_bytes(bytes(len(DATA)))
+        else:
+            part.write_bytes(b"short")
+        left[0] = 1000
+        bob = await swarm.peer("bob")
+        (transfer,) = bob.service.downloads.active
+        assert (await bob.ended(transfer)).state == "done"
+        assert bob.read("downloaded_a.bin") == DATA
+        assert transfer.received == len(DATA)
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_kill_between_the_rename_and_its_record(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        row = await bob.fetch(MANIFEST, share=False)
+        bob.service.store.set_state(row.transfer_id, "running")
+        await swarm.leave(bob)
+        uploaded = alice.service.uploads.uploaded
+        bob = await swarm.peer("bob")
+        await eventually(lambda: bob.service.store.get_download(row.transfer_id).state == "done")
+        assert bob.service.store.get_download(row.transfer_id).path == str(bob.files / "downloaded_a.bin")
+        assert alice.service.uploads.uploaded == uploaded
+        assert os.listdir(bob.files) == ["downloaded_a.bin"]
+
+    in_swarm(tmp_path, work)
+
+
+# -- disks ------------------------------------------------------------------------------------------------
+
+
+class FaultyPartFile(PartFile):
+    """A part file on a disk that refuses to write while `error` is set."""
+
+    error: OSError | None = None
+    sync_error: OSError | None = None
+
+    @classmethod
+    def _pwrite(cls, fd: int, data: bytes | memoryview, offset: int) -> int:
+        if cls.error is not None:
+            raise cls.error
+        return os.pwrite(fd, data, offset)
+
+    @classmethod
+    def create(cls, root: Root, part_name: str, manifest: Manifest, **more: Any) -> PartFile:
+        return super().create(root, part_name, manifest, write=cls._pwrite)
+
+    @classmethod
+    def reopen(cls, root: Root, part_name: str, manifest: Manifest, recorded: Any, **more: Any) -> tuple[PartFile, bool]:
+        return super().reopen(root, part_name, manifest, recorded, recheck=more["recheck"], write=cls._pwrite)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> type[FaultyPartFile]:
+    """A disk that can be told to fail."""
+    FaultyPartFile.error = None
+    monkeypatch.setattr(transfer_module, "PartFile", FaultyPartFile)
+    return FaultyPartFile
+
+
+def test_a_full_disk_is_a_state_that_ends_by_itself(tmp_path: Path, disk: type[FaultyPartFile]) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        disk.error = OSError(28, "No space left on device")
+        transfer = await bob.begin(MANIFEST)
+        await eventually(lambda: transfer.row.state == "disk_full")
+        assert transfer.row.error_code == "storage"
+        assert transfer.problem is not None
+        disk.error = None
+        row = await bob.ended(transfer)
+        assert (row.state, row.error) == ("done", None)
+        assert bob.read("downloaded_a.bin") == DATA
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_disk_that_fails_otherwise_ends_the_download_and_keeps_what_is_there(
+    tmp_path: Path, disk: type[FaultyPartFile]
+) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        disk.error = OSError(30, "Read-only file system")
+        row = await bob.fetch(MANIFEST)
+        assert (row.state, row.error_code) == ("failed", "storage")
+        assert len(bob.parts()) == 1
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_failed_sync_means_looking_at_the_disk_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: type[FaultyPartFile]
+) -> None:
+    monkeypatch.setattr(driver_module, "SYNC_OCTETS", MIB)
+    failing = [True]
+    rechecks: list[bool] = []
+    real, reopen = os.fdatasync, disk.reopen
+
+    def fail_once(fd: int) -> None:
+        if failing.pop() if failing else False:
+            raise OSError(28, "No space left on device")
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", fail_once)
+    monkeypatch.setattr(
+        disk, "reopen", classmethod(lambda cls, *args, **more: (rechecks.append(more["recheck"]), reopen(*args, **more))[1])
+    )
+
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        row = await bob.fetch(MANIFEST)
+        assert row.state == "done"
+        assert rechecks == [True]
+        assert bob.read("downloaded_a.bin") == DATA
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_drive_that_is_away_for_a_while(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        row = bob.service.store.add_download(
+            MANIFEST.content_id, "a.bin", MANIFEST.size, str(bob.files / "drive"), "a.bin", 1.0
+        )
+        transfer = bob.service.downloads._begin(row)
+        await eventually(lambda: transfer.row.state == "missing_storage")
+        (bob.files / "drive").mkdir()
+        assert (await bob.ended(transfer)).state == "done"
+        assert bob.read("drive/a.bin") == DATA
+
+    in_swarm(tmp_path, work)
+
+
+# -- ends -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("policy", "state", "names"), [
+    ("fail", "failed", ["downloaded_a.bin"]),
+    ("rename", "done", ["downloaded_a (1).bin", "downloaded_a.bin"]),
+    ("overwrite", "done", ["downloaded_a.bin"]),
+])  # fmt: skip
+def test_a_file_that_appears_meanwhile(tmp_path: Path, policy: str, state: str, names: list[str]) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        look_often(bob)
+        transfer = await bob.begin(MANIFEST, exists=policy, share=False)
+        (bob.files / "downloaded_a.bin").write_bytes(b"mine")
+        await alice.share("a.bin", DATA)
+        row = await bob.ended(transfer)
+        assert row.state == state
+        assert sorted(os.listdir(bob.files)) == names
+        if policy == "fail":
+            assert row.error_code == "exists"
+        assert (bob.read("downloaded_a.bin") == b"mine") == (policy != "overwrite")
+        if state == "done":
+            assert Path(row.path or "").read_bytes() == DATA
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        spoil(alice, lambda view: Refusal.BUSY)
+        transfer = await bob.begin(MANIFEST)
+        await eventually(bob.parts)
+        await transfer.cancel()
+        await transfer.cancel()
+        assert (transfer.row.state, transfer.phase, transfer.done.is_set()) == ("cancelled", "cancelled", True)
+        assert os.listdir(bob.files) == []
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_name_of_the_users_own_is_shared_under_one_that_others_accept(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        row = await bob.fetch(MANIFEST, file="11:30 \\ what?.bin ")
+        assert row.state == "done"
+        await eventually(lambda: len(bob.service.store.list_shares()) == 1)
+        (share,) = bob.service.store.list_shares()
+        assert share.name == "a.bin"
+        assert share.path.endswith("/11:30 \\ what?.bin ")
+        await bob.published()
+        await bob.share("more.bin", octets(10))
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_finished_file_that_changes_before_it_is_shared_is_finished_all_the_same(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        shares = bob.service.shares
+        add = shares.add_download
+
+        def cut_first(path: str, name: str, manifest: Manifest) -> Any:
+            os.truncate(path, 5)
+            return add(path, name, manifest)
+
+        shares.add_download = cut_first  # type: ignore[method-assign]
+        assert (await bob.fetch(MANIFEST)).state == "done"
+        assert not bob.service.store.list_shares()
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_bug_ends_a_download_with_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def work(swarm: Swarm) -> None:
+        bob = await swarm.peer("bob")
+
+        async def fail(*_: object) -> Fault | None:
+            raise RuntimeError("a bug")
+
+        bob.service.downloads._services.finder.offer = fail  # type: ignore[method-assign]
+        row = await bob.fetch(MANIFEST)
+        assert (row.state, row.error_code) == ("failed", "failure")
+        assert "a bug" in (row.error or "")
+
+    in_swarm(tmp_path, work)
+
+
+def test_the_rate_follows_what_comes(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        bob = await swarm.peer("bob")
+        transfer = await bob.begin(MANIFEST)
+        assert isinstance(transfer, Transfer)
+
+        class Counter:
+            received = 0
+            verified = 0
+            stopped = True
+
+        counter = Counter()
+        transfer.driver = counter  # type: ignore[assignment]
+        transfer._sample = (100.0, 0)
+        for second in range(1, 20):
+            counter.received = second * MIB
+            transfer.measure(100.0 + second)
+            transfer.measure(100.0 + second + 0.1)
+        assert transfer.rate == pytest.approx(MIB)
+        transfer.driver = None
+
+    in_swarm(tmp_path, work)

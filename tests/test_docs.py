@@ -1,0 +1,266 @@
+"""Documents agree with the code and with each other. `python -m tests.test_docs` rewrites the tables that are made from code."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from p2pctl import cli as p2pctl
+from p2pd import cli as p2pd
+from p2pd.config import KEYS, default_config_file, default_home
+from protocol.errors import EXIT_STATUS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted(
+    path for pattern in ("*.md", "docs/**/*.md", "bench/*.md", "p2pd/**/*.md") for path in ROOT.glob(pattern)
+)
+NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
+LABELS = ("p2pd/1",)  # looks like a path and is the name of the protocol
+UNITS = ("KIB", "MIB", "GIB", "TIB")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def prose(text: str) -> str:
+    """The text without fenced and indented code."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^ {4}.*$", "", text, flags=re.MULTILINE)
+
+
+# -- tables made from code --------------------------------------------------------------------------------
+
+
+def limits_table() -> str:
+    """The sections of docs/protocol.md, "Limits", from protocol/limits.py."""
+    values = runpy.run_path(str(ROOT / "protocol/limits.py"))
+    lines: list[str] = []
+    for line in read("protocol/limits.py").splitlines():
+        if match := re.match(r"# -- ([a-z ]+?) -+$", line):
+            lines += ["", f"### {match[1].capitalize()}", "", "| limit | value | meaning |", "|---|---|---|"]
+        elif (match := re.match(r"([A-Z][A-Z0-9_]*) = [^#]*(?:# (.*))?$", line)) and match[1] not in UNITS:
+            value = values[match[1]]
+            if isinstance(value, float) and value == int(value):
+                value = int(value)
+            lines.append(f"| `{match[1]}` | {value} | {(match[2] or '').strip()} |")
+    return "\n".join(lines).strip()
+
+
+def config_page() -> str:
+    """docs/config.md, from KEYS in p2pd/config.py."""
+    sections: dict[str, list[str]] = {}
+    for name, key in KEYS.items():
+        shown = {True: "true", False: "false"}.get(key.default, str(key.default)) if key.default != [] else ""
+        variable = "P2PD_" + name.upper().replace(".", "_")
+        row = f"| `{name.partition('.')[2]}` | {f'`{shown}`' if shown else ''} | `{variable}` | {key.help} |"
+        sections.setdefault(name.partition(".")[0], []).append(row)
+    tables = "\n".join(
+        f"\n## [{section}]\n\n| key | default | environment | meaning |\n|---|---|---|---|\n"
+        + "\n".join(rows)
+        for section, rows in sections.items()
+    )
+    return f"{_CONFIG_HEAD}{tables}\n"
+
+
+_CONFIG_HEAD = """\
+# Settings
+
+Made from `KEYS` in `p2pd/config.py`; `python -m tests.test_docs` writes this page.
+
+A flag wins over an environment variable, that over the file, and that over the default. The file is `p2pd.toml` in the
+configuration directory (`~/.config/p2pd`), or what `--config` or `P2PD_CONFIG` names; `p2pd check` says what is wrong with it
+and `p2pd paths` where everything is. The daemon never writes it. `p2pd tracker --help` and `p2pd peer --help` list the flags.
+`P2PD_HOME` and `P2PD_SOCKET` are short for the first two variables. A list in the environment is separated by commas. The
+password itself is never a setting.
+
+```toml
+[peer]
+listen = "8001"
+trackers = ["192.168.1.100"]
+
+[password]
+file = "~/secret.txt"
+```
+
+Without a `home`, a peer keeps its state in `~/.local/state/p2pd/peer` and a tracker in `~/.local/state/p2pd/tracker`;
+`XDG_STATE_HOME` moves both.
+"""
+
+
+def with_limits(document: str) -> str:
+    """docs/protocol.md with the limits as they are in the code."""
+    begin = document.index("\n### ", document.index("\n## Limits\n")) + 1
+    end = document.index("\n## ", begin)
+    return f"{document[:begin]}{limits_table()}\n{document[end:]}"
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    document = read("docs/protocol.md")
+    assert document == with_limits(document)
+
+
+def test_the_settings_are_those_of_the_code() -> None:
+    assert read("docs/config.md") == config_page()
+
+
+def test_the_places_in_the_settings_page_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    page = config_page().replace("~", "/home/me")
+    assert f"`{default_home('peer')}`" in page
+    assert f"`{default_home('tracker')}`" in page
+    assert f"`{default_config_file().parent}`" in page
+
+
+# -- links and names --------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """What can be linked to in a document, as forges make it from headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(read(name))):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = (ROOT / name).parent / path if path else ROOT / name
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_that_are_named_exist(name: str) -> None:
+    for path in re.findall(r"`((?:p2pd|p2pctl|protocol|tests|docs|bench|scripts)/[\w/.-]*)`", read(name)):
+        if "NAME" not in path and path not in LABELS:
+            assert (ROOT / path).exists(), path
+
+
+def test_documents_that_the_code_names_exist() -> None:
+    for package in ("protocol", "p2pd", "p2pctl", "tests", "bench"):
+        for path in (ROOT / package).rglob("*.py"):
+            for named in re.findall(r"\b(docs/[\w/.-]+\.md)", path.read_text(encoding="utf-8")):
+                assert (ROOT / named).exists(), f"{path.name} names {named}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_documents_are_for_everybody(name: str) -> None:
+    """No numbers of a list that readers do not have, and no paths of somebody's machine."""
+    text = read(name)
+    assert re.findall(r"(?<![\w&/#])#\d+\b|\bissues? \d+", text) == []
+    assert re.findall(r"/(?:work|root|tmp)/[\w.]+", text) == []
+    assert re.findall(r"\bchunks?\b", re.sub(r"A \*chunk\* is nothing here", "", text), re.IGNORECASE) == []
+
+
+def test_the_glossary_is_sorted_and_whole() -> None:
+    words = re.findall(r"^\| ([^|]+?) \|", read("docs/glossary.md"), flags=re.MULTILINE)[1:]
+    words = [word for word in words if not word.startswith("-")]
+    assert words == sorted(words, key=str.lower)
+    single = {part for word in words for part in word.split(", ")}
+    wanted = {
+        *(
+            "swarm",
+            "tracker",
+            "announce",
+            "peer",
+            "seeder",
+            "leecher",
+            "share",
+            "manifest",
+            "content id",
+            "piece",
+        ),
+        *(
+            "block",
+            "bitfield",
+            "credit",
+            "session",
+            "dialect",
+            "record",
+            "suite",
+            "epoch",
+            "lease",
+            "revision",
+        ),
+        *("share epoch", "device id"),
+    }
+    assert wanted - single == set()
+
+
+# -- commands ---------------------------------------------------------------------------------------------
+
+
+def daemon_parsers() -> dict[str, argparse.ArgumentParser]:
+    """Commands of p2pd."""
+    (action,) = (a for a in p2pd.parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+def commands_shown(text: str) -> Iterator[list[str]]:
+    """Each command of ours that a document shows: words after `$ `, in code, or alone on an indented line."""
+    for line in re.findall(r"(?:^\$ |^ {4}|`|; )(p2p(?:d|ctl) [^`\n]+)", text, flags=re.MULTILINE):
+        yield re.split(r"[;)>]", line)[0].split()
+
+
+def test_the_readme_lists_all_commands() -> None:
+    rows = re.findall(r"^\| `(p2pd|p2pctl) (\w+)", read("README.md"), flags=re.MULTILINE)
+    assert {word for program, word in rows if program == "p2pd"} == set(daemon_parsers())
+    assert {word for program, word in rows if program == "p2pctl"} == set(p2pctl.summaries())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "decisions" not in name])
+def test_commands_and_options_that_are_shown_exist(name: str) -> None:
+    daemon = {word: parser.format_help() for word, parser in daemon_parsers().items()}
+    overview = p2pctl.overview()
+    for program, *words in commands_shown(read(name)):
+        if words[0] == "--home":
+            words = words[2:]
+        command, *rest = words
+        if command.isupper():
+            continue  # a placeholder: p2pctl WORD
+        if program == "p2pd":
+            text = daemon[command]
+        else:
+            text = p2pctl.load(command)[1].format_help() + overview if command[0] != "-" else overview
+            rest = words if command[0] == "-" else rest
+        for word in rest:
+            if word.startswith("--"):
+                assert word.strip("[].,:") in text, (program, words)
+
+
+def test_the_readme_opens_with_two_commands() -> None:
+    fence = re.search(r"^```\n(.*?)^```$", read("README.md"), flags=re.MULTILINE | re.DOTALL)
+    assert fence is not None
+    assert fence[1].splitlines() == ["make demo", "make test"]
+    makefile = read("Makefile")
+    assert re.search(r"^demo:", makefile, re.MULTILINE)
+    assert re.search(r"^test:", makefile, re.MULTILINE)
+    assert read(".ci/run").splitlines()[-1] == "exec make test"
+
+
+def test_the_exit_statuses_are_those_of_the_code() -> None:
+    table = read("docs/control-api.md").partition("### Exit statuses")[2]
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", table, flags=re.MULTILINE)
+    assert {code: int(number) for number, code in rows} == EXIT_STATUS
+
+
+def main() -> None:
+    """Writes what is made from code."""
+    protocol = ROOT / "docs/protocol.md"
+    protocol.write_text(with_limits(protocol.read_text(encoding="utf-8")), encoding="utf-8")
+    (ROOT / "docs/config.md").write_text(config_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -59,5 +59,5 @@ $(RUN): $(METADATA) $(SOURCES) | $(BIN)/python
 $(TEST): $(METADATA) | $(BIN)/python
 	@echo "Installing p2pd, p2pctl and what their tests need into $(VENV)"
 	@$(PIP) install --config-settings editable_mode=compat -e '.[test]'
-	@rm -rf build
+	@rm -rf build *.egg-info
 	@touch $@

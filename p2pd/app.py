@@ -67,15 +67,16 @@ class App:
         self._tracker_server: TrackerServer | None = None
         self._registry: SqliteRegistry | None = None
         self._control: ControlServer | None = None
+        self._watchdog: threading.Timer | None = None
 
     def stop(self) -> None:
         """Begins the end; harmless when it has begun."""
         if not self._stopping.is_set():
             log.info("= stopping")
             self._stopping.set()
-            watchdog = threading.Timer(limits.SHUTDOWN_HARD_SECONDS, _give_up)
-            watchdog.daemon = True
-            watchdog.start()
+            self._watchdog = threading.Timer(limits.SHUTDOWN_HARD_SECONDS, _give_up)
+            self._watchdog.daemon = True
+            self._watchdog.start()
 
     async def run(self) -> None:
         """Everything. Raises Fault when it cannot start."""
@@ -87,6 +88,8 @@ class App:
             await self._stopping.wait()
         finally:
             await self._close()
+            if self._watchdog is not None:
+                self._watchdog.cancel()
 
     # -- start --------------------------------------------------------------------------------------------
 

@@ -52,7 +52,9 @@ class Fault(Exception):
     machine-readable fields (plain msgpack types).
     """
 
-    def __init__(self, code: str, message: str, hint: str = "", details: dict[str, object] | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, hint: str = "", details: dict[str, object] | None = None
+    ) -> None:
         if code not in EXIT_STATUS or code == "ok":
             raise LocalProtocolError(f"unknown fault code {code!r}")
         super().__init__(message)

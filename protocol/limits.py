@@ -102,7 +102,9 @@ FIND_BURST = 200
 PUBLISHES_PER_SECOND = 20  # batches of one device
 PUBLISH_BURST = 400  # a complete listing of 10,000 files with the longest names
 ANNOUNCE_BURST = 5  # early announces (new address, out of step) before the ten-second rule holds
-FORGET_SECONDS = 3600.0  # an absent device is hidden at once and forgotten after this: a restart publishes nothing anew
+FORGET_SECONDS = (
+    3600.0  # an absent device is hidden at once and forgotten after this: a restart publishes nothing anew
+)
 
 # -- names ------------------------------------------------------------------------------------------------
 MAX_NAME = 255  # octets of one path component

@@ -12,7 +12,7 @@ import pytest
 
 from p2pctl import cli as p2pctl
 from p2pd import cli as p2pd
-from p2pd.config import KEYS, default_config_file, default_home
+from p2pd.config import KEYS, default_config_file, default_home, load
 from protocol.errors import EXIT_STATUS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +117,14 @@ def test_the_places_in_the_settings_page_are_the_defaults(monkeypatch: pytest.Mo
     assert f"`{default_home('peer')}`" in page
     assert f"`{default_home('tracker')}`" in page
     assert f"`{default_config_file().parent}`" in page
+
+
+def test_the_example_of_a_settings_file_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "p2pd.toml"
+    path.write_text(config_page().partition("```toml\n")[2].partition("```")[0])
+    settings = load("peer", {"config": str(path)}, {})
+    assert [endpoint.host for endpoint in settings.trackers] == ["192.168.1.100"]
+    assert settings.password_file
 
 
 # -- links and names --------------------------------------------------------------------------------------

@@ -143,7 +143,9 @@ class SealedRouter:
                 self._drop(conn, "closed by the peer")
         except ProtocolError as error:
             self._drop(conn, f"protocol error: {error}")
-        except Exception:  # a fault of ours: the request has no answer, so its connection cannot go on; the others can
+        except (
+            Exception
+        ):  # a fault of ours: the request has no answer, so its connection cannot go on; the others can
             log.exception("! %s: a message could not be handled", conn)
             self._drop(conn, "internal error")
 

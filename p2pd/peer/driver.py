@@ -95,7 +95,9 @@ class Driver:
         self._owner = owner
         self._peers: dict[str, Peer] = {}
         self._givers: set[str] = set()
-        self._assemblies: dict[int, _Assembly] = {}  # the latest of each piece; what belongs to others is too late
+        self._assemblies: dict[
+            int, _Assembly
+        ] = {}  # the latest of each piece; what belongs to others is too late
         self._dirty = 0
         self._committing = False
         self._committed = state.pieces.have

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.fakes.processes import Swarm, make_file, sha256
 
-COUNT = 120
+COUNT = 60
 
 
 def test_add_and_download_many(swarm: Swarm) -> None:

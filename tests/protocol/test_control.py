@@ -172,18 +172,37 @@ class TestCandidates:
         ("environ", "paths"),
         [
             ({}, []),
-            ({"HOME": "/h"}, ["/h/.local/state/p2pd/peer/control.sock", "/h/.local/state/p2pd/tracker/control.sock"]),
-            ({"HOME": "/h", "XDG_STATE_HOME": "/s"}, ["/s/p2pd/peer/control.sock", "/s/p2pd/tracker/control.sock"]),
-            ({"HOME": "/h", "XDG_STATE_HOME": "s"}, ["/h/.local/state/p2pd/peer/control.sock", "/h/.local/state/p2pd/tracker/control.sock"]),
+            (
+                {"HOME": "/h"},
+                ["/h/.local/state/p2pd/peer/control.sock", "/h/.local/state/p2pd/tracker/control.sock"],
+            ),
+            (
+                {"HOME": "/h", "XDG_STATE_HOME": "/s"},
+                ["/s/p2pd/peer/control.sock", "/s/p2pd/tracker/control.sock"],
+            ),
+            (
+                {"HOME": "/h", "XDG_STATE_HOME": "s"},
+                ["/h/.local/state/p2pd/peer/control.sock", "/h/.local/state/p2pd/tracker/control.sock"],
+            ),
             (
                 {"HOME": "/h", "XDG_RUNTIME_DIR": "/run/1/"},
-                ["/h/.local/state/p2pd/peer/control.sock", "/h/.local/state/p2pd/tracker/control.sock", "/run/1/p2pd/control.sock"],
+                [
+                    "/h/.local/state/p2pd/peer/control.sock",
+                    "/h/.local/state/p2pd/tracker/control.sock",
+                    "/run/1/p2pd/control.sock",
+                ],
             ),
-            ({"HOME": "/h", "XDG_RUNTIME_DIR": "run"}, ["/h/.local/state/p2pd/peer/control.sock", "/h/.local/state/p2pd/tracker/control.sock"]),
+            (
+                {"HOME": "/h", "XDG_RUNTIME_DIR": "run"},
+                ["/h/.local/state/p2pd/peer/control.sock", "/h/.local/state/p2pd/tracker/control.sock"],
+            ),
             ({"HOME": "/h", "P2PD_HOME": "/d", "XDG_RUNTIME_DIR": "/run/1"}, ["/d/control.sock"]),
             ({"P2PD_HOME": "/d", "P2PD_SOCKET": "/p"}, ["/p"]),
             ({"P2PD_SOCKET": "/p", "P2PCTL_SOCKET": "/c"}, ["/c"]),
-            ({"P2PD_SOCKET": "", "P2PD_HOME": "", "HOME": "/h"}, ["/h/.local/state/p2pd/peer/control.sock", "/h/.local/state/p2pd/tracker/control.sock"]),
+            (
+                {"P2PD_SOCKET": "", "P2PD_HOME": "", "HOME": "/h"},
+                ["/h/.local/state/p2pd/peer/control.sock", "/h/.local/state/p2pd/tracker/control.sock"],
+            ),
         ],
     )
     def test_order(self, environ: dict[str, str], paths: list[str]) -> None:

@@ -422,7 +422,7 @@ def test_a_listener_that_takes_nothing_is_given_up_when_the_queue_is_full(net: N
     def flood() -> None:
         # far more than the queues of both ends and the kernel hold
         for _ in range(200_000):
-            if dialled.closed.items or len(boxes) and boxes[-1].items:
+            if dialled.closed.items or (len(boxes) and boxes[-1].items):
                 return
             box: Box[tuple[object, bytes]] = Box()
             dialled.link.ask(GetBlock(0, ID, 0, 0, 1), lambda reply, payload, box=box: box.put((reply, b"")), 1000)

@@ -16,7 +16,7 @@ from p2pd.storage.hashing import Stamp
 from p2pd.storage.state import State
 from protocol.errors import Fault, Refusal
 from protocol.keys import NetworkSecret
-from protocol.tracker import By, Entry, Find, Gone, Hits, Peers, PeerList, Search, Sources
+from protocol.tracker import By, Entry, Find, Gone, Hits, PeerList, Peers, Search, Sources
 from tests.fakes.reactors import HOST
 from tests.fakes.swarm import Member, Swarm, eventually, manifest_of, octets
 

@@ -17,7 +17,17 @@ from protocol import limits
 from protocol.codec import encode
 from protocol.errors import Refusal, RemoteProtocolError
 from protocol.limits import MANIFEST_PART, MIB
-from protocol.peer import Available, Block, Cancel, Done, GetBlock, GetManifest, Interest, ManifestPart, Refused
+from protocol.peer import (
+    Available,
+    Block,
+    Cancel,
+    Done,
+    GetBlock,
+    GetManifest,
+    Interest,
+    ManifestPart,
+    Refused,
+)
 from tests.fakes.reactors import ManualReactor
 from tests.fakes.swarm import manifest_of, octets
 

@@ -1,0 +1,146 @@
+"""p2pd/tracker/server.py: requests of members to the service, on a clock that never goes back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from p2pd.tracker.registry import Registry, RegistryError
+from p2pd.tracker.registry_sqlite import SqliteRegistry
+from p2pd.tracker.server import SWEEP_SECONDS, SteadyClock, TrackerServer, system_rng
+from p2pd.tracker.service import TrackerService
+from protocol.codec import encode
+from protocol.errors import Refusal, RemoteProtocolError
+from protocol.limits import ANNOUNCE_LIFETIME, FORGET_SECONDS
+from protocol.tracker import Announce, Announced, By, Entry, Hits, Ok, Publish, Published, Refused, Search, Bye
+from tests.fakes.reactors import HOST, ManualReactor
+
+EPOCH = b"e" * 8
+
+
+class FakeConn:
+    """Stands in for router.Conn."""
+
+    def __init__(self, name: bytes = b"a") -> None:
+        self.device_id = name * 20
+        self.host = HOST
+        self.sent: list[object] = []
+
+    def send(self, message: object, payload: bytes = b"") -> None:
+        self.sent.append(message)
+
+
+class Bench:
+    """A server over a real registry, with a clock of its own."""
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self.registry = registry or SqliteRegistry(":memory:")
+        self.reactor = ManualReactor()
+        self.now = 1000.0
+        self.server = TrackerServer(
+            self.reactor,  # type: ignore[arg-type]
+            TrackerService(self.registry, "", random.Random(1)),
+            lambda: self.now,
+        )
+
+    def ask(self, conn: FakeConn, message: object) -> object:
+        before = len(conn.sent)
+        self.server.message(conn, memoryview(encode(message)), memoryview(b""))  # type: ignore[arg-type]
+        assert len(conn.sent) == before + 1
+        return conn.sent[-1]
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.reactor.advance(seconds)
+
+    def found(self) -> int:
+        reply = self.ask(FakeConn(b"z"), Search(9, By.ALL))
+        assert isinstance(reply, Hits)
+        return len(reply.items)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.registry.close()
+
+
+def share(bench: Bench, conn: FakeConn) -> None:
+    """One file, announced and published."""
+    assert isinstance(bench.ask(conn, Announce(1, EPOCH, 1, 8001)), Announced)
+    entry = Entry(bytes(32), bytes(32), 5, "a.bin", 1)
+    assert isinstance(bench.ask(conn, Publish(2, EPOCH, 0, 1, True, False, [entry], [])), Published)
+
+
+def test_the_clock_never_goes_back() -> None:
+    read = iter([5.0, 7.0, 3.0, 6.0, 8.0])
+    clock = SteadyClock(lambda: next(read))
+    assert [clock() for _ in range(5)] == [5.0, 7.0, 7.0, 7.0, 8.0]
+
+
+def test_the_clock_is_the_wall_clock() -> None:
+    assert SteadyClock()() > 1_700_000_000
+
+
+def test_each_request_has_one_answer(bench: Bench) -> None:
+    conn = FakeConn()
+    bench.server.opened(conn)  # type: ignore[arg-type]
+    share(bench, conn)
+    assert bench.found() == 1
+    assert bench.server.stats()["devices"] == 1
+    assert bench.ask(conn, Bye(3)) == Ok(3)
+    assert bench.found() == 0
+    bench.server.writable(conn)  # type: ignore[arg-type]
+    bench.server.closed(conn)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("header", "payload"), [(b"", b""), (b"\x92\x10\x01", b""), (encode([99, 1]), b""), (encode(Bye(1)), b"x")]
+)
+def test_what_breaks_the_rules_ends_the_session(bench: Bench, header: bytes, payload: bytes) -> None:
+    conn = FakeConn()
+    with pytest.raises(RemoteProtocolError):
+        bench.server.message(conn, memoryview(header), memoryview(payload))  # type: ignore[arg-type]
+    assert conn.sent == []
+
+
+def test_whoever_is_not_heard_of_is_gone_and_later_forgotten(bench: Bench) -> None:
+    share(bench, FakeConn())
+    bench.advance(ANNOUNCE_LIFETIME + 1)
+    assert bench.found() == 0
+    assert bench.server.stats()["devices"] == 0
+    assert isinstance(bench.ask(FakeConn(), Announce(1, EPOCH, 1, 8001)), Announced)
+    assert bench.found() == 1
+    bench.now += ANNOUNCE_LIFETIME + FORGET_SECONDS + 1
+    bench.advance(2 * SWEEP_SECONDS)
+    reply = bench.ask(FakeConn(), Announce(1, EPOCH, 1, 8001))
+    assert isinstance(reply, Announced)
+    assert reply.known_revision == 0
+
+
+def test_a_registry_that_fails_is_a_refusal_and_the_server_goes_on() -> None:
+    class Failing:
+        """A registry on a broken disk, once it is started."""
+
+        def resume(self, now: float, until: float) -> None:
+            """Works."""
+
+        def __getattr__(self, name: str) -> object:
+            def fail(*_: object, **__: object) -> None:
+                raise RegistryError("no")
+
+            return fail
+
+    bench = Bench(Failing())  # type: ignore[arg-type]
+    bench.advance(3 * SWEEP_SECONDS)
+    reply = bench.ask(FakeConn(), Announce(1, EPOCH, 1, 8001))
+    assert isinstance(reply, Refused)
+    assert reply.code == Refusal.STORAGE
+    assert bench.reactor.timers
+
+
+def test_the_real_randomness_differs() -> None:
+    assert system_rng().random() != system_rng().random()

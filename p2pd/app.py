@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -43,6 +44,7 @@ from protocol.version import VERSION
 log = logging.getLogger("p2pd.app")
 
 TRACKER_DOMAIN = "tracker"
+DESCRIPTORS = 8192
 HANDSHAKE_THREADS = 2
 SWITCH_SECONDS = 0.001  # the interpreter's default of 5 ms lets a key exchange hold up the bulk path
 
@@ -222,12 +224,23 @@ def _give_up() -> None:
     os._exit(1)
 
 
+def _raise_descriptor_limit() -> None:
+    """As many descriptors as the sockets at their limits may need, if the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey) -> None:
     """Runs the daemon until it is stopped. The home is locked by the caller. Raises Fault when it cannot start.
 
     `tracker_device` is the tracker's identity; it differs from `device` when both roles run in one process.
     """
     tune_malloc()
+    # A core file would hold keys.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
 
     async def main() -> None:

@@ -18,6 +18,7 @@ import platformdirs
 
 from p2pd.net.addresses import Endpoint, parse_endpoint, parse_listen
 from protocol.errors import Fault
+from protocol.limits import MAX_NETWORK_NAME
 
 TRACKER_PORT = 9000
 PEER_PORT = 8001
@@ -184,23 +185,32 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+def _is_unicode(text: str) -> bool:
+    """False for octets of the command line that are no UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _path(text: str) -> Path:
+    """An absolute path. Raises Fault usage for the home of nobody."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise Fault("usage", f"{text}: no such user", "write the path in full") from error
+
+
 def _settings(role: str, values: dict[str, Any], found: Path | None) -> Settings:
-    home = (
-        Path(values["daemon.home"]).expanduser().absolute() if values["daemon.home"] else default_home(role)
-    )
-    socket = (
-        Path(values["daemon.socket"]).expanduser().absolute()
-        if values["daemon.socket"]
-        else home / "control.sock"
-    )
+    home = _path(values["daemon.home"]) if values["daemon.home"] else default_home(role)
+    socket = _path(values["daemon.socket"]) if values["daemon.socket"] else home / "control.sock"
     if len(os.fsencode(socket)) > MAX_SOCKET_PATH:
         raise Fault(
             "usage",
             f"the path of the control socket is over {MAX_SOCKET_PATH} octets: {socket}",
             "choose a shorter one with --socket (and give the same to p2pctl)",
         )
-    if not values["daemon.network"] or len(values["daemon.network"].encode()) > 64:
-        raise Fault("usage", "the network name must have 1 to 64 octets")
+    if not 1 <= len(os.fsencode(values["daemon.network"])) <= MAX_NETWORK_NAME or not _is_unicode(
+        values["daemon.network"]
+    ):
+        raise Fault("usage", f"the network name must have 1 to {MAX_NETWORK_NAME} octets of UTF-8")
     is_peer = role == "peer"
     with_tracker = role == "tracker" or values["peer.with_tracker"]
     announce = values["peer.announce"]

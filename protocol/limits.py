@@ -1,6 +1,6 @@
 """Every bound of the protocol, each with its reason. Parsers check these before they allocate.
 
-The table in docs/protocol.md quotes this file; tests/test_architecture.py keeps the two equal.
+The table in docs/protocol.md quotes this file; tests/test_docs.py keeps the two equal, and needs one line for each.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ HANDSHAKE_SECONDS = 10.0  # from HELLO to ACCEPT
 PING_SECONDS = 20.0  # a silent session is probed
 DEAD_SECONDS = 60.0  # and given up
 MAX_HALF_OPEN = 64  # handshakes under way at a listener
+HALF_OPEN_RESERVE = 16  # of them for addresses that have authenticated before: strangers cannot hold them all
 
 # -- admission --------------------------------------------------------------------------------------------
 MAX_CONNECTIONS = 256  # far below the descriptor limit: libzmq spins at it
@@ -102,9 +103,7 @@ FIND_BURST = 200
 PUBLISHES_PER_SECOND = 20  # batches of one device
 PUBLISH_BURST = 400  # a complete listing of 10,000 files with the longest names
 ANNOUNCE_BURST = 5  # early announces (new address, out of step) before the ten-second rule holds
-FORGET_SECONDS = (
-    3600.0  # an absent device is hidden at once and forgotten after this: a restart publishes nothing anew
-)
+FORGET_SECONDS = 3600.0  # an absent device is hidden at once, forgotten later: a restart publishes nothing
 
 # -- names ------------------------------------------------------------------------------------------------
 MAX_NAME = 255  # octets of one path component

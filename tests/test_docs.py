@@ -105,6 +105,13 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert document == with_limits(document)
 
 
+def test_each_limit_has_a_row() -> None:
+    """One that is wrapped over several lines would lose its reason."""
+    values = runpy.run_path(str(ROOT / "protocol/limits.py"))
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| [\d.]+ \|", limits_table(), flags=re.MULTILINE)
+    assert sorted(rows) == sorted(name for name in values if name.isupper() and name not in UNITS)
+
+
 def test_the_settings_are_those_of_the_code() -> None:
     assert read("docs/config.md") == config_page()
 

@@ -30,7 +30,7 @@ from p2pd.peer.service import PeerService
 from p2pd.peer.shares import HashJob
 from p2pd.peer.transfer import Transfer
 from p2pd.storage.state import Download, Share
-from protocol.control import parse_reference
+from protocol.control import Reference, parse_reference
 from protocol.display import safe
 from protocol.errors import Fault
 from protocol.limits import CONTROL_PAGE, MAX_CONTROL_REPLY, MAX_FILE
@@ -287,7 +287,7 @@ class ControlApi:
             exists=exists,
             share=peer.share_downloads if asked.share is None else asked.share,
             # Whoever asks by SHA-256 gets that SHA-256 or an error; the id alone proves every other download.
-            check_sha256=reference.kind == "sha256" or reference.value == hit.sha256.hex(),
+            check_sha256=_wanted_sha256(reference, hit),
         )
         try:
             found = await peer.downloads.add(wanted)
@@ -343,6 +343,13 @@ def _cut(items: list[Item]) -> tuple[list[Item], bool]:
     return items, False
 
 
+def _wanted_sha256(reference: Reference, hit: Hit) -> str:
+    """The digits of a SHA-256 that the user gave; a content id proves itself."""
+    if reference.kind == "sha256":
+        return reference.value
+    return reference.value if reference.kind == "id" and reference.value != hit.content_id.hex() else ""
+
+
 def _skipped(wanted: Wanted, hit: Hit, path: str) -> Item:
     now = time.time()
     row = Download(
@@ -362,7 +369,7 @@ def _skipped(wanted: Wanted, hit: Hit, path: str) -> Item:
         path=path,
         resumed_bytes=0,
         received_bytes=0,
-        check_sha256=False,
+        check_sha256="",
         share=False,
         from_user=False,
         part_stamp=None,

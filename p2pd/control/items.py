@@ -139,7 +139,7 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
         "finished_at": timestamp(row.finished_at),
         "duration_s": round(duration, 3),
         "verified": row.state == "done",
-        "sha256_checked": row.state == "done" and row.check_sha256,
+        "sha256_checked": row.state == "done" and bool(row.check_sha256),
     }
 
 

@@ -29,6 +29,7 @@ from p2pd.engine.pieces import PieceMap
 from protocol.errors import Refusal
 from protocol.limits import MAX_BLOCK
 
+LOAD = (Refusal.BUSY, Refusal.LIMIT)
 FAILURES = 3  # refusals or time-outs in a row before a source is left alone
 
 
@@ -79,7 +80,7 @@ class DownloadState:
             self._fill_all(commands)
         elif isinstance(event, PieceFailed):
             self._piece_failed(event, commands)
-            self._fill_all(commands, but=event.source if event.code == Refusal.BUSY else None)
+            self._fill_all(commands, but=event.source if event.code in LOAD else None)
         elif isinstance(event, PieceLost):
             self.pieces.lose(event.piece)
             self.finished = False
@@ -138,8 +139,10 @@ class DownloadState:
             return
         source.asked.discard(event.piece)
         self.pieces.give_up(event.piece, event.source)
-        source.failures += 1
         source.window.trouble()
+        if event.code in LOAD:
+            return  # it will, later: asked again at the next tick
+        source.failures += 1
         if source.failures >= FAILURES or event.code in (Refusal.NOT_FOUND, Refusal.CHANGED, Refusal.STORAGE):
             self._suspend(event.source, bad_data=False, commands=commands)
 

@@ -50,7 +50,7 @@ class PieceBad:
 
 @dataclass(frozen=True, slots=True)
 class PieceFailed:
-    """A source refused a piece or stayed silent."""
+    """A source refused a piece (`code` of Refusal), or stayed silent (0)."""
 
     source: str
     piece: int

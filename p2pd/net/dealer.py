@@ -53,6 +53,10 @@ class LinkState(Enum):
     CLOSED = "closed"
 
 
+class CannotDial(Exception):
+    """No socket could be made: descriptors or sockets have run out."""
+
+
 class Lost:
     """Why a link or request ended without an answer. `code`: unreachable, lost, timeout, refused, auth, closed."""
 
@@ -122,9 +126,16 @@ class Link:
         self._initiator = Initiator(
             identity.secret, identity.device, identity.info, dialect, identity.entropy, expected_device
         )
-        self._socket: zmq.Socket[bytes] = reactor.context.socket(zmq.DEALER)
-        options.apply(self._socket, options.Kind.DIALER)
-        self._monitor = self._socket.get_monitor_socket(_EVENTS)
+        try:
+            self._socket: zmq.Socket[bytes] = reactor.context.socket(zmq.DEALER)
+        except zmq.ZMQError as error:
+            raise CannotDial(str(error)) from error
+        try:
+            options.apply(self._socket, options.Kind.DIALER)
+            self._monitor = self._socket.get_monitor_socket(_EVENTS)
+        except zmq.ZMQError as error:
+            self._socket.close(linger=0)
+            raise CannotDial(str(error)) from error
         reactor.add_socket(self._monitor, self._monitored)
         reactor.add_socket(self._socket, self._readable)
         self._deadline = reactor.later(CONNECT_SECONDS, self._timed_out)
@@ -297,6 +308,7 @@ class Link:
             self._last_answer = now
             waiting.answer(reply, event.payload)
         elif isinstance(event, Pinged):
+            self._rekey(now)
             self._send(self._session.seal_pong(event.number, now))
         elif isinstance(event, Closed):
             self._end(Lost("lost", f"{self.endpoint} closed the session"))
@@ -306,9 +318,13 @@ class Link:
     def _seal_and_send(self, header: bytes) -> None:
         assert self._session is not None
         now = self._reactor.clock()
-        if self._session.rekey_due(now):
-            self._send(self._session.seal_rekey(now))
+        self._rekey(now)
         self._send(self._session.seal(header, now=now))
+
+    def _rekey(self, now: float) -> None:
+        """Before anything is sealed: a session that only ever answers pings grows old too."""
+        if self._session is not None and self._session.rekey_due(now):
+            self._send(self._session.seal_rekey(now))
 
     def _send(self, frame: bytes) -> None:
         try:
@@ -326,6 +342,8 @@ class Link:
     def _tick(self) -> None:
         if self.state is LinkState.CLOSED:
             return
+        # First, so that nothing that goes wrong below can end it.
+        self._ticker = self._reactor.later(1.0, self._tick)
         now = self._reactor.clock()
         # Requests are answered one after the other: on a slow line those in the queue wait for those before them, and only
         # silence is a failure.
@@ -345,8 +363,8 @@ class Link:
             if self._session.dead(now):
                 self._end(Lost("lost", f"{self.endpoint} is silent"))
             elif self._session.ping_due(now):
+                self._rekey(now)
                 self._send(self._session.seal_ping(now))
-        self._ticker = self._reactor.later(1.0, self._tick)
 
     def _end(self, lost: Lost, linger: int = 0) -> None:
         if self.state is LinkState.CLOSED:

@@ -31,6 +31,7 @@ log = logging.getLogger("p2pd.net.router")
 
 BATCH = 64  # messages taken per wake-up, so that timers and other work get their turn
 RETRY_SECONDS = 0.002  # how soon a full queue is tried again
+RETRY_SECONDS_MAX = 0.05
 BACKLOG = 128  # sealed records waiting for one connection; more means it does not read
 STALL_SECONDS = 60.0  # a connection that takes nothing for so long is closed
 
@@ -138,6 +139,7 @@ class SealedRouter:
             if isinstance(event, Opened):
                 self.handler.message(conn, event.header, event.payload)
             elif isinstance(event, Pinged):
+                self._rekey(conn, now)
                 self._transmit(conn, conn.session.seal_pong(event.number, now))
             elif isinstance(event, Closed):
                 self._drop(conn, "closed by the peer")
@@ -233,10 +235,14 @@ class SealedRouter:
         if conn.closed or session is None:
             return
         now = self.reactor.clock()
-        if session.rekey_due(now):
-            self._transmit(conn, session.seal_rekey(now))
+        self._rekey(conn, now)
         size = session.seal_into(self._sealed, header, payload, now)
         self._transmit(conn, self._sealed[:size])
+
+    def _rekey(self, conn: Conn, now: float) -> None:
+        """Before anything is sealed: a session that only ever answers pings grows old too."""
+        if conn.session is not None and conn.session.rekey_due(now):
+            self._transmit(conn, conn.session.seal_rekey(now))
 
     def _transmit(self, conn: Conn, record: bytes | memoryview) -> None:
         if conn.backlog:
@@ -244,7 +250,7 @@ class SealedRouter:
         elif not self._try_send(conn, record):
             self._keep(conn, record)
             conn.stalled_since = self.reactor.clock()
-            self.reactor.later(RETRY_SECONDS, self._retry, conn)
+            self.reactor.later(RETRY_SECONDS, self._retry, conn, RETRY_SECONDS)
 
     def _keep(self, conn: Conn, record: bytes | memoryview) -> None:
         if conn.closed:
@@ -268,15 +274,17 @@ class SealedRouter:
         self._socket.send(record, zmq.NOBLOCK)
         return True
 
-    def _retry(self, conn: Conn) -> None:
+    def _retry(self, conn: Conn, waited: float) -> None:
         while conn.backlog and not conn.closed:
             if not self._try_send(conn, conn.backlog[0]):
                 now = self.reactor.clock()
                 if now - conn.stalled_since > STALL_SECONDS:
                     self._drop(conn, "does not read")
                     return
-                self.reactor.later(RETRY_SECONDS, self._retry, conn)
+                waited = min(2 * waited, RETRY_SECONDS_MAX)
+                self.reactor.later(waited, self._retry, conn, waited)
                 return
+            waited = RETRY_SECONDS
             if conn.backlog:
                 conn.backlog.popleft()
                 conn.stalled_since = self.reactor.clock()
@@ -336,6 +344,8 @@ class SealedRouter:
                 self._guard.condemn(conn.descriptor, "its session is over")
 
     def _tick(self) -> None:
+        # First, so that nothing that goes wrong below can end it.
+        self.reactor.later(1.0, self._tick)
         now = self.reactor.clock()
         for conn in list(self.conns.values()):
             if conn.session is None:
@@ -344,8 +354,8 @@ class SealedRouter:
             elif conn.session.dead(now):
                 self._drop(conn, "silent")
             elif conn.session.ping_due(now) and not conn.backlog:
+                self._rekey(conn, now)
                 self._transmit(conn, conn.session.seal_ping(now))
-        self.reactor.later(1.0, self._tick)
 
 
 def _observed_host(frame: zmq.Frame) -> str:

@@ -8,7 +8,8 @@ import os
 import time
 from dataclasses import dataclass
 
-from p2pd.peer.transfer import FREE_RESERVE, Services, Transfer
+from p2pd.peer.partwork import FREE_RESERVE
+from p2pd.peer.transfer import Services, Transfer
 from p2pd.storage.root import Root, check_local_name
 from p2pd.storage.state import Download
 from protocol.display import safe
@@ -33,7 +34,7 @@ class Wanted:
     prefix: str
     exists: str
     share: bool
-    check_sha256: bool
+    check_sha256: str  # hex digits that the SHA-256 must begin with; empty when it was not asked for
 
 
 class Downloads:
@@ -115,6 +116,8 @@ class Downloads:
         leaf = wanted.name.rsplit("/", 1)[-1]
         # Downloaders share under the name on their disk: fetched again from them it must not grow another prefix.
         name = leaf if wanted.prefix and leaf.startswith(wanted.prefix) else wanted.prefix + leaf
+        if name.startswith("."):
+            raise Fault("usage", f"{safe(name)!r} would be a hidden file here", "choose a name with -o FILE")
         try:
             return check_name(name)
         except RemoteProtocolError as error:

@@ -36,7 +36,7 @@ from p2pd.peer.links import Peer
 from p2pd.storage.partfile import PartFile
 from p2pd.storage.root import StorageError
 from protocol.bitfield import Bitfield
-from protocol.errors import Refusal, RemoteProtocolError
+from protocol.errors import RemoteProtocolError
 from protocol.ids import short
 from protocol.manifest import Manifest, blocks
 from protocol.peer import Available, Block, GetBlock, Have, Interest, Refused
@@ -229,7 +229,7 @@ class Driver:
             if isinstance(reply, Refused):
                 self._apply(PieceFailed(peer.name, piece, reply.code))
             elif isinstance(reply, Lost) and reply.code == "timeout":
-                self._apply(PieceFailed(peer.name, piece, Refusal.BUSY))
+                self._apply(PieceFailed(peer.name, piece, 0))
             elif not isinstance(reply, Lost):
                 peer.drop("another answer than was asked for")
             return

@@ -5,6 +5,7 @@ The manifest proves itself: it counts only when its BLAKE3 is the content id tha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from protocol.errors import RemoteProtocolError
 from protocol.limits import MANIFEST_PART
 from protocol.manifest import Manifest
 from protocol.peer import GetManifest, ManifestPart
+
+PART_SECONDS = 15.0  # for one part; then another source is asked
 
 
 class ManifestFetch:
@@ -29,6 +32,9 @@ class ManifestFetch:
         self._peers: list[Peer] = []
         self._source: Peer | None = None
         self._data = bytearray()
+        self._total = 0
+        self.progress_at = 0.0
+        """Monotonic seconds when the last part came; 0.0 before."""
 
     def stop(self) -> None:
         """Wants nothing more."""
@@ -44,6 +50,7 @@ class ManifestFetch:
         if self._source is None and not self.finished:
             self._source = peer
             self._data = bytearray()
+            self._total = 0
             self._next()
 
     def peer_lost(self, peer: Peer, lost: Lost) -> None:
@@ -73,18 +80,26 @@ class ManifestFetch:
         source.ask(
             GetManifest(0, self.content_id, len(self._data)),
             lambda reply, payload: self._part(source, reply, payload),
+            PART_SECONDS,
         )
 
     def _part(self, source: Peer, reply: Any, payload: memoryview) -> None:
         if self.finished or source is not self._source:
             return
-        if not isinstance(reply, ManifestPart):
-            self._refused(source)
+        if isinstance(reply, Lost) and reply.code == "timeout":
+            # Silent, which may pass: the others first.
+            self._peers.remove(source)
+            self._peers.append(source)
+            self._source = None
+            self.peer_ready(self._peers[0])
             return
-        if not 0 < len(payload) <= MANIFEST_PART or len(self._data) + len(payload) > reply.total:
+        self._total = self._total or getattr(reply, "total", 0)
+        expected = min(MANIFEST_PART, self._total - len(self._data))
+        if not isinstance(reply, ManifestPart) or reply.total != self._total or len(payload) != expected:
             self._refused(source)
             return
         self._data += payload
+        self.progress_at = time.monotonic()
         if len(self._data) < reply.total:
             self._next()
             return

@@ -10,7 +10,7 @@ import logging
 from typing import Any, Protocol
 
 from p2pd.net.addresses import Endpoint
-from p2pd.net.dealer import Answer, Link, Lost
+from p2pd.net.dealer import Answer, CannotDial, Link, Lost
 from p2pd.net.identity import Identity
 from p2pd.net.listening import dialer_guard
 from p2pd.net.reactor import Reactor, Timer
@@ -24,6 +24,8 @@ log = logging.getLogger("p2pd.peer.links")
 ATTEMPTS = 6
 BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 15.0
+RETRY_MAX = 60.0  # what was said without authentication must not keep us away for long
+MAX_LINKS = 128  # a tracker that names ever new devices must not use up our descriptors
 IDLE_SECONDS = 20.0
 
 
@@ -96,6 +98,8 @@ class Links:
             return
         peer = self.peers.get(device_id)
         if peer is None:
+            if len(self.peers) >= MAX_LINKS:
+                return
             peer = self.peers[device_id] = Peer(self, device_id, endpoint)
         elif peer.endpoint != endpoint:
             peer.endpoint = endpoint
@@ -138,19 +142,22 @@ class Links:
         peer.timer = None
         if not peer.users or peer.link is not None:
             return
-        peer.link = Link(
-            self.reactor,
-            self._identity,
-            Dialect.PEER,
-            peer.endpoint,
-            decode_reply,
-            expected_device=peer.device_id,
-            on_ready=lambda link: self._ready(peer),
-            on_closed=lambda link, lost: self._closed(peer, lost),
-            on_push=lambda message: self._push(peer, message),
-            plain=self._plain,
-            guard=self._guard,
-        )
+        try:
+            peer.link = Link(
+                self.reactor,
+                self._identity,
+                Dialect.PEER,
+                peer.endpoint,
+                decode_reply,
+                expected_device=peer.device_id,
+                on_ready=lambda link: self._ready(peer),
+                on_closed=lambda link, lost: self._closed(peer, lost),
+                on_push=lambda message: self._push(peer, message),
+                plain=self._plain,
+                guard=self._guard,
+            )
+        except CannotDial as error:
+            self._closed(peer, Lost("unreachable", f"cannot dial {peer.endpoint}: {error}"))
 
     def _ready(self, peer: Peer) -> None:
         peer.failures = 0
@@ -175,5 +182,7 @@ class Links:
             for user in users:
                 user.peer_abandoned(peer, lost)
             return
-        delay = max(float(lost.retry_s), min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** (peer.failures - 1)))
+        delay = max(
+            min(float(lost.retry_s), RETRY_MAX), min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** (peer.failures - 1))
+        )
         peer.timer = self.reactor.later(delay, self._dial, peer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ log = logging.getLogger("p2pd.peer")
 
 DOMAIN = "peer"
 BYE_SECONDS = 1.5
+HISTORY_SECONDS = 90 * 86_400.0  # finished downloads and old addresses are remembered so long
 
 
 class Reactors:
@@ -96,6 +98,10 @@ class PeerService:
         """Serves, announces and takes up what was under way. The router is bound and the reactors run."""
         if not self.store.opened():
             log.info("= the last run did not end in order: unfinished pieces are looked at again")
+        now = time.time()
+        self.store.forget_older(now - HISTORY_SECONDS)
+        self.store.forget_sources(now - HISTORY_SECONDS)
+        self.store.prune_tombstones()
         await self.shares.start()
         for tracker in self.trackers:
             self._spawn(tracker.run(), f"tracker {tracker.endpoint}")

@@ -73,7 +73,10 @@ class Shares:
         """Watches the shared files; until cancelled."""
         while True:
             await asyncio.sleep(SCAN_SECONDS)
-            await self.scan()
+            try:
+                await self.scan()
+            except Exception:  # a full disk, or a bug, must not end the watch: the next round may go well
+                log.exception("! the shares could not be looked at")
 
     async def close(self) -> None:
         """Stops hashing; it begins anew at the next start."""
@@ -120,7 +123,14 @@ class Shares:
         return share, self._hash(share, stamp.size, new=known is None)
 
     def add_download(self, path: str, name: str, manifest: Manifest) -> Share:
-        """Shares a finished download, whose manifest is known: nothing is hashed."""
+        """Shares a finished download, whose manifest is known: nothing is hashed.
+
+        Under its own name, or, when the user chose one that no other peer accepts, under `name`, what the swarm calls it.
+        """
+        try:
+            name = check_name(os.path.basename(path))
+        except RemoteProtocolError:
+            name = name.rsplit("/", 1)[-1]
         fd, stamp = open_shared(path)
         os.close(fd)
         if stamp.size != manifest.size:

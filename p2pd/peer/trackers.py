@@ -20,8 +20,9 @@ from p2pd.net.identity import Identity
 from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
 from p2pd.storage.state import State
-from protocol.errors import Fault, Refusal, refusal_text
+from protocol.errors import Fault, Refusal, RemoteProtocolError, refusal_text
 from protocol.handshake import Dialect
+from protocol.names import check_path
 from protocol.tracker import (
     Announce,
     Announced,
@@ -41,6 +42,8 @@ log = logging.getLogger("p2pd.peer.trackers")
 
 BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 20.0
+RETRY_MAX = 120.0
+REFRESH_MIN = 10.0
 WRONG_PASSWORD_SECONDS = 30.0
 REQUEST_SECONDS = 10.0
 BUSY_SECONDS = 15.0  # how long a question waits for its turn when the tracker is asked too much
@@ -146,7 +149,11 @@ class TrackerClient:
     async def run(self) -> None:
         """Connects, announces, publishes, and again; until cancelled."""
         while True:
-            lost = await self._session()
+            try:
+                lost = await self._session()
+            except Exception as error:  # whatever it was, the tracker is tried again
+                log.exception("! tracker %s: the session failed", self.endpoint)
+                lost = Lost("lost", f"internal error: {error}")
             await self._fell(lost)
             delay = min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(self._failures, 10)) * self._rng.uniform(
                 0.5, 1.0
@@ -155,7 +162,8 @@ class TrackerClient:
             if self.state == "wrong_password":
                 # Each try is counted as a guess and may ban this address, where others with the right password live too.
                 delay = self._rng.uniform(WRONG_PASSWORD_SECONDS, 2 * WRONG_PASSWORD_SECONDS)
-            await asyncio.sleep(max(delay, float(lost.retry_s)))
+            # What was said without authentication must not keep us away for long.
+            await asyncio.sleep(max(delay, min(float(lost.retry_s), RETRY_MAX)))
 
     async def say_bye(self, timeout: float) -> None:
         """Leaves at once instead of by the end of the lease."""
@@ -246,7 +254,7 @@ class TrackerClient:
             if isinstance(reply, Refused):
                 if reply.code not in (Refusal.LIMIT, Refusal.BUSY):
                     return Lost("refused", _refused(self.endpoint, reply).message, reply.code, reply.retry_s)
-                await asyncio.sleep(max(1, reply.retry_s))
+                await asyncio.sleep(min(max(1, reply.retry_s), RETRY_MAX))
                 continue
             assert isinstance(reply, Announced)
             self._failures = 0
@@ -260,7 +268,7 @@ class TrackerClient:
             await self._tell()
             if not await self._publish(link, known, reset):
                 continue
-            deadline = asyncio.get_running_loop().time() + reply.refresh_s
+            deadline = asyncio.get_running_loop().time() + max(REFRESH_MIN, reply.refresh_s)
             while (left := deadline - asyncio.get_running_loop().time()) > 0:
                 try:
                     await asyncio.wait_for(self._changed.wait(), left)
@@ -298,7 +306,7 @@ class TrackerClient:
             if isinstance(reply, Published):
                 return True
             if isinstance(reply, Refused) and reply.code in (Refusal.LIMIT, Refusal.BUSY) and reply.retry_s:
-                await asyncio.sleep(reply.retry_s)
+                await asyncio.sleep(min(reply.retry_s, RETRY_MAX))
                 continue
             if isinstance(reply, Refused):
                 log.warning("! tracker %s refused a list: %s", self.endpoint, refusal_text(reply.code))
@@ -316,7 +324,12 @@ def _changes(store: State, known: int) -> Iterator[tuple[int, Entry | Gone]]:
         items += [(c.revision, Gone(c.content_id, c.name)) for c in page.removed]
         if not items:
             return
-        yield from sorted(items, key=lambda item: item[0])
+        for revision, item in sorted(items, key=lambda pair: pair[0]):
+            try:
+                check_path(item.name)
+            except RemoteProtocolError:
+                continue  # one name that no tracker takes must not hold up all others
+            yield revision, item
         known = max(revision for revision, _ in items)
 
 

@@ -21,18 +21,16 @@ from p2pd.peer.driver import WRONG_DATA, Driver, Owner
 from p2pd.peer.fetch import ManifestFetch
 from p2pd.peer.links import Peer
 from p2pd.peer.localcopy import copy_local
+from p2pd.peer.partwork import PartWork
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
-from p2pd.storage.hashing import FileChanged, hash_file
-from p2pd.storage.partfile import PartFile, PartGone, find_finished, part_name_for
+from p2pd.storage.hashing import FileChanged
+from p2pd.storage.partfile import PartFile
 from p2pd.storage.root import DiskFull, Root, StorageError, StorageMissing
 from p2pd.storage.state import Download, State
-from protocol.bitfield import Bitfield
 from protocol.display import safe
-from protocol.errors import Fault, RemoteProtocolError
-from protocol.limits import MIB
+from protocol.errors import Fault
 from protocol.manifest import Manifest
-from protocol.names import check_name
 
 log = logging.getLogger("p2pd.peer.transfer")
 
@@ -40,7 +38,6 @@ RETRY_SPACE_SECONDS = 5.0
 HOPE_SECONDS = 20.0  # a download that never got an octet fails after so long without a source
 RATE_SECONDS = 2.0
 _NO_MORE = -1
-FREE_RESERVE = 16 * MIB  # left on the disk for the database and for others
 
 
 @dataclass(slots=True)
@@ -72,9 +69,9 @@ class Transfer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sample = (time.monotonic(), 0)
-        self._resumed = row.resumed_bytes
+        self._work = PartWork(services.store)
+        self._work.resumed = row.resumed_bytes
         self._liar = ""  # a source that sent wrong data
-        self._recheck = False  # a sync failed: believe only what is read from the disk
         self._before = 0  # octets received in earlier attempts of this run
 
     # -- what is shown ------------------------------------------------------------------------------------
@@ -84,12 +81,12 @@ class Transfer:
         """Octets of verified pieces."""
         if self.row.state == "done":
             return self.row.size
-        return self.driver.verified if self.driver is not None else self._resumed
+        return self.driver.verified if self.driver is not None else self._work.resumed
 
     @property
     def resumed(self) -> int:
         """Octets that were there when this run of it began."""
-        return self._resumed
+        return self._work.resumed
 
     @property
     def received(self) -> int:
@@ -131,7 +128,7 @@ class Transfer:
         """Gives it up and removes its part file."""
         await self._stop_task()
         if not self.row.final:
-            await asyncio.to_thread(self._remove_part)
+            await asyncio.to_thread(self._work.remove, self.row)
             self._set("cancelled", finished_at=time.time())
         self._over()
 
@@ -144,14 +141,6 @@ class Transfer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-
-    def _remove_part(self) -> None:
-        if self.row.part_name:
-            try:
-                with Root(self.row.directory) as root:
-                    root.unlink(self.row.part_name)
-            except StorageError:
-                pass  # the directory is gone, and the part file with it
 
     def _over(self) -> None:
         self.phase = self.row.state
@@ -175,32 +164,48 @@ class Transfer:
             except (DiskFull, StorageMissing) as error:
                 await self._wait_for_storage(error)
             except Fault as fault:
-                log.warning("! %s failed: %s", self.row.transfer_id, fault.message)
-                if not isinstance(fault, StorageError):
-                    # Trying again later starts from nothing; after a disk error what was committed is kept.
-                    await asyncio.to_thread(self._remove_part)
-                self._set("failed", fault, finished_at=time.time())
-                self._over()
+                await self._fail(fault)
                 return
             except Exception as error:  # a bug must not leave a transfer that neither runs nor says why
                 log.exception("! %s failed", self.row.transfer_id)
-                self._set("failed", Fault("failure", f"internal error: {error}"), finished_at=time.time())
-                self._over()
+                await self._fail(Fault("failure", f"internal error: {error}"))
                 return
             else:
                 self._over()
                 return
 
+    async def _fail(self, fault: Fault) -> None:
+        """The end without a file. The row says so as soon as the database can be written."""
+        log.warning("! %s failed: %s", self.row.transfer_id, fault.message)
+        if not isinstance(fault, StorageError):
+            # Trying again later starts from nothing; after a disk error what was committed is kept.
+            await asyncio.to_thread(self._work.remove, self.row)
+        self.problem = fault
+        while True:
+            try:
+                self._set("failed", fault, finished_at=time.time())
+            except Fault as error:
+                log.warning("! %s: cannot record its end: %s", self.row.transfer_id, error.message)
+                self.phase = "stalled"
+                await asyncio.sleep(RETRY_SPACE_SECONDS)
+            else:
+                break
+        self._over()
+
     async def _wait_for_storage(self, error: StorageError) -> None:
         state = "disk_full" if isinstance(error, DiskFull) else "missing_storage"
-        if self.row.state != state:
-            log.warning("! %s waits: %s", self.row.transfer_id, error.message)
-            self._set(state, error)
-        self.phase = "stalled"
-        self._recheck |= bool(error.details.get("verify"))
+        self.phase = state
+        self._work.recheck |= bool(error.details.get("verify"))
         self.problem = error
         self._before = self.received
         self.driver = None
+        if self.row.state != state:
+            log.warning("! %s waits: %s", self.row.transfer_id, error.message)
+            try:
+                self._set(state, error)
+            except Fault as fault:
+                # The disk that is full may be the database's: the state is shown all the same, and tried again.
+                log.warning("! %s: cannot record that: %s", self.row.transfer_id, fault.message)
         await asyncio.sleep(RETRY_SPACE_SECONDS)
 
     # -- one attempt --------------------------------------------------------------------------------------
@@ -209,7 +214,7 @@ class Transfer:
         self.manifest = manifest = await self._locate()
         root = await asyncio.to_thread(Root, self.row.directory)
         try:
-            path = await asyncio.to_thread(self._already_finished, root)
+            path = await asyncio.to_thread(self._work.finished_before, root, self.row)
             if path is None:
                 path = await self._fetch(root, manifest)
             self._set("done", finished_at=time.time(), path=path)
@@ -223,7 +228,7 @@ class Transfer:
         store, row = self._services.store, self.row
         octets = store.manifest(row.content_id)
         if octets is not None:
-            return Manifest.decode(octets, row.content_id)
+            return self._accept(Manifest.decode(octets, row.content_id))
         self.phase = "locating"
         loop = asyncio.get_running_loop()
         found: asyncio.Future[Manifest] = loop.create_future()
@@ -237,17 +242,30 @@ class Transfer:
                 self.problem = await self._services.finder.offer(row.content_id, fetch)
                 await self._pause(found)
                 if not found.done():
+                    self.started_at = max(self.started_at, fetch.progress_at)
                     self._check_hope()
             manifest = found.result()
         finally:
             self._services.reactor.call(fetch.stop)
-        if manifest.size != row.size:
+        store.put_manifest(manifest)
+        return self._accept(manifest)
+
+    def _accept(self, manifest: Manifest) -> Manifest:
+        """Believes the manifest, which the content id proves, and not what somebody told the tracker about it.
+
+        Raises Fault integrity when the user asked for a SHA-256 and the manifest states another one.
+        """
+        wanted = self.row.check_sha256
+        if wanted and not manifest.sha256.hex().startswith(wanted):
             raise Fault(
                 "integrity",
-                f"the tracker gave another size for {safe(row.name)} than its manifest",
-                "try again",
+                f"{safe(self.row.name)} does not have the SHA-256 that was asked for",
+                "somebody published it under a wrong SHA-256; ask for another copy by its content id",
+                {"asked": wanted, "actual": manifest.sha256.hex()},
             )
-        store.put_manifest(manifest)
+        if manifest.size != self.row.size:
+            self._services.store.set_size(self.row.transfer_id, manifest.size)
+            self.row = self._services.store.get_download(self.row.transfer_id)
         return manifest
 
     async def _pause(self, until: asyncio.Future[Manifest] | asyncio.Future[str]) -> None:
@@ -265,7 +283,7 @@ class Transfer:
 
     def _check_hope(self) -> None:
         """Raises Fault network when this download never began and nobody can be reached; one that began waits for ever."""
-        if self._resumed or time.monotonic() - self.started_at < HOPE_SECONDS:
+        if self._work.resumed or time.monotonic() - self.started_at < HOPE_SECONDS:
             return
         if self._liar:
             raise Fault(
@@ -279,16 +297,11 @@ class Transfer:
             "p2pctl peers REF shows who has it; try again when one of them is up",
         )
 
-    def _already_finished(self, root: Root) -> str | None:
-        """The path when a kill came between the rename and its record."""
-        row = self.row
-        if not row.part_name or root.exists(row.part_name):
-            return None
-        return find_finished(root, row.target_name, row.size, row.part_stamp)
-
     async def _fetch(self, root: Root, manifest: Manifest) -> str:
-        part, have = await self._open_part(root, manifest)
+        self.phase = "verifying" if self.row.part_name else "downloading"
+        part, have = await asyncio.to_thread(self._work.open, root, manifest, self.row)
         services = self._services
+        self.row = services.store.get_download(self.row.transfer_id)
         try:
             self._set("running")
             have |= await asyncio.to_thread(copy_local, services.catalogue, part, manifest, have)
@@ -296,100 +309,17 @@ class Transfer:
             await self._drive(part, manifest, state)
             self.phase = "verifying"
             if self.row.check_sha256:
-                await asyncio.to_thread(self._check_sha256, root, part, manifest)
-            return await asyncio.to_thread(
-                part.finish, self.row.target_name, self.row.exists_policy, self.row.from_user
-            )
+                await asyncio.to_thread(self._work.check_sha256, root, part, manifest, self.row)
+            return await asyncio.to_thread(self._work.finish, part, self.row)
         finally:
             part.close()
-
-    async def _open_part(self, root: Root, manifest: Manifest) -> tuple[PartFile, int]:
-        """The part file, new or taken up, and the pieces it holds."""
-        row = self.row
-        if row.part_name and row.part_stamp is not None:
-            try:
-                self.phase = "verifying"
-                part, have = await asyncio.to_thread(self._reopen, root, manifest)
-            except PartGone:
-                log.warning("! %s: its part file is gone, starting again", row.transfer_id)
-            else:
-                self._resumed = _octets(manifest, have)
-                self._record_part(part, manifest, have)
-                return part, have
-        free = root.free_bytes()
-        if (
-            free
-            < manifest.size
-            - _octets(manifest, Bitfield(manifest.count, manifest.zero_pieces()).bits)
-            + FREE_RESERVE
-        ):
-            raise DiskFull(
-                f"not enough room in {safe(row.directory)} for {manifest.size} octets: {free} are free",
-                "make room; it goes on by itself",
-            )
-        name = part_name_for(row.transfer_id, row.content_id)
-        if row.part_name == name or root.exists(name):
-            root.unlink(name)
-        part = await asyncio.to_thread(PartFile.create, root, name, manifest)
-        have = Bitfield(manifest.count, manifest.zero_pieces()).bits
-        self._resumed = 0
-        self._record_part(part, manifest, have)
-        return part, have
-
-    def _record_part(self, part: PartFile, manifest: Manifest, have: int) -> None:
-        store, row = self._services.store, self.row
-        store.set_part(
-            row.transfer_id,
-            part.name,
-            part.identity,
-            Bitfield.from_bits(manifest.count, have).to_bytes(),
-            self._resumed,
-        )
-        self.row = store.get_download(row.transfer_id)
-
-    def _reopen(self, root: Root, manifest: Manifest) -> tuple[PartFile, int]:
-        row = self.row
-        part, trusted = PartFile.reopen(root, row.part_name, manifest, row.part_stamp, recheck=self._recheck)
-        self._recheck = False
-        try:
-            committed = Bitfield(manifest.count)
-            if len(row.committed) == (manifest.count + 7) // 8:
-                committed = Bitfield.from_bytes(row.committed, manifest.count)
-            if not trusted:
-                for piece in list(committed):
-                    if not part.verify(piece):
-                        committed.discard(piece)
-            # What was written after the last commit is worth a look: fetching it again costs more than hashing it.
-            found = part.recover(committed)
-            part.sync()
-            return part, (committed | found).bits
-        except BaseException:
-            part.close()
-            raise
-
-    def _check_sha256(self, root: Root, part: PartFile, manifest: Manifest) -> None:
-        actual = hash_file(os.path.join(root.path, part.name)).sha256
-        if actual != manifest.sha256:
-            raise Fault(
-                "integrity",
-                f"{safe(self.row.name)} does not have the SHA-256 that its sharer claimed",
-                "the octets are what that device shares; ask for another copy, by content id",
-                {"claimed": manifest.sha256.hex(), "actual": actual.hex()},
-            )
 
     async def _share(self, path: str, manifest: Manifest) -> None:
         try:
             await asyncio.to_thread(os.stat, path)
-            self._services.shares.add_download(path, self._shared_name(path), manifest)
+            self._services.shares.add_download(path, self.row.name, manifest)
         except (OSError, Fault, FileChanged) as error:
             log.warning("! %s is not shared: %s", safe(path), error)
-
-    def _shared_name(self, path: str) -> str:
-        """The file's own name, or what the swarm calls it when the user chose one that no other peer accepts."""
-        try:
-            return check_name(os.path.basename(path))
-        except RemoteProtocolError:
-            return self.row.name.rsplit("/", 1)[-1]
 
     # -- driving ------------------------------------------------------------------------------------------
 
@@ -431,9 +361,12 @@ class Transfer:
             # A commit under way ends first: an older bitfield must not come after a newer one.
             commits.put_nowait(_NO_MORE)
             await asyncio.gather(committer, return_exceptions=True)
-            await asyncio.shield(
-                asyncio.to_thread(self._last_commit, part, manifest, state.pieces.have, bool(errors))
-            )
+            bits = state.pieces.have
+            if not errors and bits != (1 << manifest.count) - 1:
+                # A complete file is synced by finish instead.
+                await asyncio.shield(
+                    asyncio.to_thread(self._work.last_commit, part, self.row, manifest, bits, driver.received)
+                )
         if errors:
             raise errors[0]
 
@@ -444,26 +377,13 @@ class Transfer:
             if bits == _NO_MORE:
                 return
             try:
-                await asyncio.to_thread(self._commit, part, driver.manifest, bits, driver.received)
+                await asyncio.to_thread(
+                    self._work.commit, part, self.row, driver.manifest, bits, driver.received
+                )
             except StorageError as error:
                 reactor.call(driver.commit_failed, error)
                 return
             reactor.call(driver.committed, bits)
-
-    def _commit(self, part: PartFile, manifest: Manifest, bits: int, received: int) -> None:
-        part.sync()
-        self._services.store.commit_pieces(
-            self.row.transfer_id, Bitfield.from_bits(manifest.count, bits).to_bytes(), received
-        )
-
-    def _last_commit(self, part: PartFile, manifest: Manifest, bits: int, failed: bool) -> None:
-        """When a run ends early, keep what it has; a complete file is synced by finish instead."""
-        if failed or bits == (1 << manifest.count) - 1:
-            return
-        try:
-            self._commit(part, manifest, bits, self.driver.received if self.driver else 0)
-        except Fault as fault:
-            log.warning("! %s: %s", self.row.transfer_id, fault.message)
 
     def _source_gave(self, peer: Peer) -> None:
         self.givers[peer.name] = str(peer.endpoint)
@@ -477,11 +397,3 @@ class Transfer:
         if reason == WRONG_DATA:
             self._liar = str(peer.endpoint)
         self.wake()
-
-
-def _octets(manifest: Manifest, bits: int) -> int:
-    """Octets of a set of pieces."""
-    octets = bits.bit_count() * manifest.piece_size
-    if manifest.count and bits >> (manifest.count - 1) & 1:
-        octets += manifest.piece_length(manifest.count - 1) - manifest.piece_size
-    return octets

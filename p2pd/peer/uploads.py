@@ -42,7 +42,7 @@ class Uploads:
         self.uploaded = 0  # octets of blocks, since the start
         self._catalogue = catalogue
         self._on_changed = on_changed
-        self._queues: dict[Conn, deque[GetBlock]] = {}
+        self._queues: dict[Conn, deque[GetBlock | GetManifest]] = {}
         self._turn: deque[Conn] = deque()
         self._files: OrderedDict[bytes, tuple[int, Served]] = OrderedDict()
         self._buffer = memoryview(bytearray(limits.MAX_BLOCK))
@@ -74,14 +74,14 @@ class Uploads:
         if payload:
             raise RemoteProtocolError("a request has no payload")
         if isinstance(request, GetBlock):
-            self._want_block(conn, request)
+            self._enqueue(conn, request)
         elif isinstance(request, Interest):
             if self._catalogue.find(request.content_id) is None:
                 conn.send(Refused(request.req, Refusal.NOT_FOUND))
             else:
                 conn.send(Available(request.req, True))
         elif isinstance(request, GetManifest):
-            self._send_manifest(conn, request)
+            self._enqueue(conn, request)
         elif isinstance(request, Cancel):
             self._cancel(conn, request)
 
@@ -105,11 +105,13 @@ class Uploads:
             conn.send(Refused(request.req, Refusal.NOT_FOUND))
             return
         if request.offset >= len(manifest):
-            raise RemoteProtocolError("beyond the manifest")
+            conn.close("asked for octets beyond the manifest")
+            return
         part = memoryview(manifest)[request.offset : request.offset + limits.MANIFEST_PART]
         conn.send(ManifestPart(request.req, len(manifest)), part)
 
-    def _want_block(self, conn: Conn, request: GetBlock) -> None:
+    def _enqueue(self, conn: Conn, request: GetBlock | GetManifest) -> None:
+        """Everything that carries bulk waits for its turn, within the credit of its peer."""
         queue = self._queues[conn]
         if len(queue) >= limits.MAX_OUTSTANDING_BLOCKS:
             conn.send(Refused(request.req, Refusal.LIMIT, 1))
@@ -119,7 +121,7 @@ class Uploads:
 
     def _cancel(self, conn: Conn, request: Cancel) -> None:
         queue = self._queues[conn]
-        kept: deque[GetBlock] = deque()
+        kept: deque[GetBlock | GetManifest] = deque()
         for waiting in queue:
             if waiting.content_id == request.content_id:
                 conn.send(Refused(waiting.req, Refusal.CANCELLED))
@@ -151,7 +153,10 @@ class Uploads:
             break
         return bool(self._turn)
 
-    def _serve(self, conn: Conn, request: GetBlock) -> None:
+    def _serve(self, conn: Conn, request: GetBlock | GetManifest) -> None:
+        if isinstance(request, GetManifest):
+            self._send_manifest(conn, request)
+            return
         served = self._catalogue.find(request.content_id)
         if served is None:
             conn.send(Refused(request.req, Refusal.NOT_FOUND))

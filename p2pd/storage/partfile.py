@@ -180,6 +180,12 @@ class PartFile:
         with self._open() as fd:
             return stamp_from(os.fstat(fd)).identity
 
+    @property
+    def mtime_ns(self) -> int:
+        """When it was last written to, as the file system says."""
+        with self._open() as fd:
+            return os.fstat(fd).st_mtime_ns
+
     # -- octets -------------------------------------------------------------------------------------------
 
     def _within(self, offset: int, length: int) -> None:

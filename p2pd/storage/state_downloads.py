@@ -54,13 +54,16 @@ class Download:
     path: str | None
     resumed_bytes: int
     received_bytes: int
-    check_sha256: bool
+    check_sha256: str
+    """Hex digits that the SHA-256 must begin with; empty when it was not asked for."""
     share: bool
     from_user: bool
     """The target name was typed by the user; it did not come from the network."""
     part_stamp: FileIdentity | None
     committed: bytes
     """Octets of the bitfield of durable pieces; empty before the first commit."""
+    part_mtime_ns: int = 0
+    """Of the part file at the last orderly stop; 0 when it may have been written to since."""
     givers: tuple[str, ...] = ()
     """HOST:PORT of each device that gave octets."""
 
@@ -93,7 +96,7 @@ class Downloads(Database):
         now: float,
         *,
         exists_policy: str = "fail",
-        check_sha256: bool = False,
+        check_sha256: str = "",
         share: bool = True,
         from_user: bool = False,
         state: str = "queued",
@@ -133,7 +136,7 @@ class Downloads(Database):
         (re)opened."""
         self._change(
             transfer_id,
-            "part_name = ?, part_inode = ?, part_device = ?, committed = ?, resumed_bytes = ?",
+            "part_name = ?, part_inode = ?, part_device = ?, part_mtime_ns = 0, committed = ?, resumed_bytes = ?",
             (part_name, part_stamp.inode, part_stamp.device, committed, resumed_bytes),
         )
 
@@ -159,6 +162,14 @@ class Downloads(Database):
             "state = ?, error_code = ?, error = ?, finished_at = ?, path = ?",
             (_known(state), error_code, error, finished_at, None if path is None else os.fsencode(path)),
         )
+
+    def set_part_mtime(self, transfer_id: str, mtime_ns: int) -> None:
+        """Records when the part file was last written, as the last thing of a run that ends in order."""
+        self._change(transfer_id, "part_mtime_ns = ?", (mtime_ns,))
+
+    def set_size(self, transfer_id: str, size: int) -> None:
+        """Replaces what a tracker said by what the manifest says."""
+        self._change(transfer_id, "size = ?", (size,))
 
     def set_givers(self, transfer_id: str, givers: Sequence[str]) -> None:
         """Records who gave octets."""
@@ -302,10 +313,11 @@ def _download(row: Row) -> Download:
         path=None if row["path"] is None else os.fsdecode(row["path"]),
         resumed_bytes=row["resumed_bytes"],
         received_bytes=row["received_bytes"],
-        check_sha256=bool(row["check_sha256"]),
+        check_sha256=row["check_sha256"],
         share=bool(row["share"]),
         from_user=bool(row["from_user"]),
         part_stamp=None if row["part_inode"] is None else FileIdentity(row["part_inode"], row["part_device"]),
         committed=row["committed"],
+        part_mtime_ns=row["part_mtime_ns"],
         givers=tuple(row["givers"].splitlines()),
     )

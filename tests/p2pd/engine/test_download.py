@@ -26,6 +26,8 @@ from p2pd.engine.events import (
 from protocol.errors import Refusal
 from protocol.limits import MIB
 
+SILENT = 0
+
 
 class Harness:
     """A state with a clock that steps 10 ms an event, and `check()` after each."""
@@ -167,8 +169,8 @@ def test_failures_in_a_row_end_with_a_source_being_left() -> None:
     download = Harness(10)
     asked = download.asked(download(SourceReady("a", download.everything)))
     for piece in asked[: FAILURES - 1]:
-        assert not any(isinstance(c, Suspend) for c in download(PieceFailed("a", piece, Refusal.BUSY)))
-    assert Suspend("a", False) in download(PieceFailed("a", asked[FAILURES - 1], Refusal.BUSY))
+        assert not any(isinstance(c, Suspend) for c in download(PieceFailed("a", piece, SILENT)))
+    assert Suspend("a", False) in download(PieceFailed("a", asked[FAILURES - 1], SILENT))
     # It did not lie: it may come again.
     assert download.asked(download(SourceReady("a", download.everything)))
 
@@ -177,8 +179,17 @@ def test_a_good_piece_between_failures_starts_the_count_anew() -> None:
     download = Harness(100)
     asked = download.asked(download(SourceReady("a", download.everything)))
     for index in range(0, 6, 2):
-        download(PieceFailed("a", asked[index], Refusal.BUSY))
+        download(PieceFailed("a", asked[index], SILENT))
         download(PieceDone("a", asked[index + 1], 0.01))
+    assert "a" in download.state.sources
+
+
+@pytest.mark.parametrize("code", [Refusal.BUSY, Refusal.LIMIT])
+def test_load_is_no_failure(code: int) -> None:
+    download = Harness(10)
+    asked = download.asked(download(SourceReady("a", download.everything)))
+    for piece in asked[: FAILURES + 1]:
+        assert not any(isinstance(c, Suspend) for c in download(PieceFailed("a", piece, code)))
     assert "a" in download.state.sources
 
 

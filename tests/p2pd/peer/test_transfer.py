@@ -140,7 +140,7 @@ def test_a_sha256_that_was_claimed_wrongly_is_found_out_when_it_was_asked_by(tmp
         shares._serve_known(store.set_shared(share.share_id, lying, stamp_from(path.stat()), 1.0))
         liar.service._changed()
         await liar.published()
-        row = await bob.fetch(lying, check_sha256=True)
+        row = await bob.fetch(lying, check_sha256=lying.sha256.hex())
         assert (row.state, row.error_code) == ("failed", "integrity")
         assert os.listdir(bob.files) == []
         # Whoever asked by content id gets what the content id names.

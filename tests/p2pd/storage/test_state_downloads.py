@@ -37,7 +37,7 @@ def test_a_download_is_recorded_before_its_first_octet(state: State) -> None:
         "b\udcff",
         7.5,
         exists_policy="rename",
-        check_sha256=True,
+        check_sha256="ab" * 32,
         share=False,
         from_user=True,
     )
@@ -58,7 +58,7 @@ def test_a_download_is_recorded_before_its_first_octet(state: State) -> None:
         path=None,
         resumed_bytes=0,
         received_bytes=0,
-        check_sha256=True,
+        check_sha256="ab" * 32,
         share=False,
         from_user=True,
         part_stamp=None,

@@ -1,0 +1,152 @@
+"""The disk work of one download: opening, taking up, committing, naming and removing its part file. Synchronous: runs in threads.
+
+The rule: what the database says of the part file is never more than what the disk holds, and a complete file is never thrown away.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from p2pd.storage.hashing import hash_file
+from p2pd.storage.partfile import PartFile, PartGone, find_finished, part_name_for
+from p2pd.storage.root import DiskFull, Root, StorageError
+from p2pd.storage.state import Download, State
+from protocol.bitfield import Bitfield
+from protocol.display import safe
+from protocol.errors import Fault
+from protocol.limits import MIB
+from protocol.manifest import Manifest
+
+log = logging.getLogger("p2pd.peer.partwork")
+
+FREE_RESERVE = 16 * MIB  # left on the disk for the database and for others
+
+
+class PartWork:
+    """The part file of one transfer. Methods take the row as it is now; they may be called in any thread, one at a time."""
+
+    def __init__(self, store: State) -> None:
+        self._store = store
+        self.resumed = 0  # octets that were there when it was opened
+        self.recheck = False  # a sync failed: believe only what is read from the disk
+
+    def finished_before(self, root: Root, row: Download) -> str | None:
+        """The path when a kill came between the rename and its record."""
+        if not row.part_name or root.exists(row.part_name):
+            return None
+        return find_finished(root, row.target_name, row.size, row.part_stamp)
+
+    def open(self, root: Root, manifest: Manifest, row: Download) -> tuple[PartFile, int]:
+        """The part file, new or taken up, recorded, and the pieces it holds (bits). Raises StorageError, DiskFull when it cannot fit."""
+        if row.part_name and row.part_stamp is not None:
+            try:
+                part, have = self._reopen(root, manifest, row)
+            except PartGone:
+                log.warning("! %s: its part file is gone, starting again", row.transfer_id)
+            else:
+                self.resumed = octets_of(manifest, have)
+                return self._recorded(part, manifest, have, row)
+        zeros = Bitfield(manifest.count, manifest.zero_pieces()).bits
+        free = root.free_bytes()
+        if free < manifest.size - octets_of(manifest, zeros) + FREE_RESERVE:
+            raise DiskFull(
+                f"not enough room in {safe(row.directory)} for {manifest.size} octets: {free} are free",
+                "make room; it goes on by itself",
+            )
+        # The epoch tells apart the files of two daemons that download into one directory.
+        name = part_name_for(f"{row.transfer_id}-{self._store.share_epoch.hex()[:8]}", row.content_id)
+        if root.exists(name):
+            root.unlink(name)
+        part = PartFile.create(root, name, manifest)
+        self.resumed = 0
+        return self._recorded(part, manifest, zeros, row)
+
+    def _recorded(self, part: PartFile, manifest: Manifest, have: int, row: Download) -> tuple[PartFile, int]:
+        try:
+            committed = Bitfield.from_bits(manifest.count, have).to_bytes()
+            self._store.set_part(row.transfer_id, part.name, part.identity, committed, self.resumed)
+        except BaseException:
+            part.close()
+            raise
+        return part, have
+
+    def _reopen(self, root: Root, manifest: Manifest, row: Download) -> tuple[PartFile, int]:
+        part, trusted = PartFile.reopen(root, row.part_name, manifest, row.part_stamp, recheck=self.recheck)
+        self.recheck = False
+        try:
+            if row.part_mtime_ns and part.mtime_ns != row.part_mtime_ns:
+                log.warning(
+                    "! %s: something else wrote to its part file: all of it is verified", row.transfer_id
+                )
+                trusted = False
+            committed = Bitfield(manifest.count)
+            if len(row.committed) == (manifest.count + 7) // 8:
+                committed = Bitfield.from_bytes(row.committed, manifest.count)
+            if not trusted:
+                for piece in list(committed):
+                    if not part.verify(piece):
+                        committed.discard(piece)
+            # What was written after the last commit is worth a look: fetching it again costs more than hashing it.
+            found = part.recover(committed)
+            part.sync()
+            return part, (committed | found).bits
+        except BaseException:
+            part.close()
+            raise
+
+    def commit(self, part: PartFile, row: Download, manifest: Manifest, bits: int, received: int) -> None:
+        """Makes what was written durable, then records these pieces."""
+        part.sync()
+        self._store.commit_pieces(
+            row.transfer_id, Bitfield.from_bits(manifest.count, bits).to_bytes(), received
+        )
+
+    def last_commit(
+        self, part: PartFile, row: Download, manifest: Manifest, bits: int, received: int
+    ) -> None:
+        """When a run ends early, keeps what it has. Errors are logged: the next run looks at the disk."""
+        try:
+            self.commit(part, row, manifest, bits, received)
+            self._store.set_part_mtime(row.transfer_id, part.mtime_ns)
+        except Fault as fault:
+            log.warning("! %s: %s", row.transfer_id, fault.message)
+
+    def check_sha256(self, root: Root, part: PartFile, manifest: Manifest, row: Download) -> None:
+        """Raises Fault integrity when the file does not have the SHA-256 that its manifest states."""
+        actual = hash_file(os.path.join(root.path, part.name)).sha256
+        if actual != manifest.sha256:
+            raise Fault(
+                "integrity",
+                f"{safe(row.name)} does not have the SHA-256 that its sharer claimed",
+                "the octets are what that device shares; ask for another copy, by content id",
+                {"claimed": manifest.sha256.hex(), "actual": actual.hex()},
+            )
+
+    def finish(self, part: PartFile, row: Download) -> str:
+        """Gives the complete file its name. One that was taken meanwhile is left alone, and so is the work: the next free name is used."""
+        try:
+            return part.finish(row.target_name, row.exists_policy, row.from_user)
+        except Fault as fault:
+            if fault.code != "exists":
+                raise
+            path = part.finish(row.target_name, "rename", row.from_user)
+            log.warning("! %s: its name was taken meanwhile: saved as %s", row.transfer_id, safe(path))
+            return path
+
+    def remove(self, row: Download) -> None:
+        """Removes the part file of a download that was given up."""
+        if row.part_name:
+            try:
+                with Root(row.directory) as root:
+                    root.unlink(row.part_name)
+            except StorageError:
+                pass  # the directory is gone, and the part file with it
+
+
+def octets_of(manifest: Manifest, bits: int) -> int:
+    """Octets of a set of pieces."""
+    octets = bits.bit_count() * manifest.piece_size
+    if manifest.count and bits >> (manifest.count - 1) & 1:
+        octets += manifest.piece_length(manifest.count - 1) - manifest.piece_size
+    return octets

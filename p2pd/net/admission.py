@@ -192,9 +192,9 @@ class Admission:
             source = self._source(key, now)
             known = self._is_known(key, now)
             verdict = self._ban_verdict(address, source, now)
-            if verdict is None and self._half_open >= self._limits.half_open - (
-                0 if known else limits.HALF_OPEN_RESERVE
-            ):
+            # Strangers cannot hold every place.
+            reserve = 0 if known else min(limits.HALF_OPEN_RESERVE, self._limits.half_open // 4)
+            if verdict is None and self._half_open >= self._limits.half_open - reserve:
                 verdict = Verdict(False, "too many handshakes under way", 1.0)
             if verdict is None:
                 shared = self._known_hellos if known else self._unknown_hellos

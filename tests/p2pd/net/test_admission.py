@@ -167,6 +167,15 @@ def test_hellos_burst_then_rate_with_a_hint_that_is_true() -> None:
     assert admission.allow_hello(MINE, NOW + verdict.retry_seconds)
 
 
+def test_strangers_cannot_hold_every_half_open_place() -> None:
+    admission = Admission(AdmissionLimits(half_open=8, hello_burst=100))
+    assert admission.allow_hello(MINE, NOW)
+    admission.proved(MINE, NOW)
+    stranger = "10.9.9.9"
+    assert [bool(admission.allow_hello(stranger, NOW)) for _ in range(7)] == [True] * 6 + [False]
+    assert [bool(admission.allow_hello(MINE, NOW)) for _ in range(3)] == [True, True, False]
+
+
 def test_half_open_handshakes_are_bounded() -> None:
     admission = Admission(AdmissionLimits(half_open=3, hello_burst=100))
     assert [bool(admission.allow_hello(MINE, NOW)) for _ in range(4)] == [True, True, True, False]

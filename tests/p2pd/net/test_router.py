@@ -467,3 +467,26 @@ def test_requests_decode_as_the_dialect_says(handler: Recorder, member: Stranger
     assert member.session is not None
     member.send(member.session.seal(encode(GetBlock(1, ID, 0, 0, MIB)), now=member.net.clock()))
     assert handler.requests.get() == GetBlock(1, ID, 0, 0, MIB)
+
+
+def test_a_session_of_nothing_but_pings_changes_its_keys_too(
+    net: Net, handler: Recorder, member: Stranger
+) -> None:
+    """Past the hard limit of a key nothing can be sealed: the ping must be preceded by the change."""
+    updates = 0
+    assert member.session is not None
+    for number in range(110):
+        net.advance(45)
+        while not isinstance(event := member.event(), Pinged):
+            assert isinstance(event, KeyUpdated)
+            updates += 1
+        assert number == event.number
+        if member.session.rekey_due(net.clock()):
+            member.send(member.session.seal_rekey(net.clock()))
+        member.send(member.session.seal_pong(number, net.clock()))
+        member.send(member.session.seal_ping(net.clock()))
+        while not isinstance(event := member.event(), Ponged):
+            assert isinstance(event, KeyUpdated)
+            updates += 1
+    assert updates == 1
+    assert not handler.closings.items

@@ -178,15 +178,18 @@ def test_another_kind_of_answer_ends_the_link(bench: Bench) -> None:
     assert peer.dropped
 
 
-def test_refused_and_silent_sources_are_asked_again_at_the_next_tick(bench: Bench) -> None:
+def test_a_busy_source_is_asked_again_at_the_next_tick_however_often_it_refuses(bench: Bench) -> None:
     peer = bench.source("a")
     for _ in range(3):
         give(peer, index=-1)
-    peer.answer(Lost("timeout", "no"))
-    peer.answer(Refused(2, Refusal.BUSY, 1))
-    assert not peer.asked
+    for code in (Refusal.BUSY, Refusal.LIMIT):
+        peer.answer(Refused(2, code, 1))
+    for _ in range(5):
+        assert not peer.asked
+        bench.reactor.advance(1.0)
+        assert [message.piece for message in peer.messages] == [0]
+        peer.answer(Refused(2, Refusal.BUSY, 1))
     bench.reactor.advance(1.0)
-    assert [message.piece for message in peer.messages] == [0]
     give(peer)
     give(peer)
     bench.reactor.run()
@@ -194,11 +197,12 @@ def test_refused_and_silent_sources_are_asked_again_at_the_next_tick(bench: Benc
     assert not bench.lost
 
 
-def test_a_source_that_keeps_refusing_is_left(bench: Bench) -> None:
+def test_a_source_that_stays_silent_is_left(bench: Bench) -> None:
     peer = bench.source("a")
     for _ in range(3):
-        peer.answer(Refused(1, Refusal.LIMIT, 1))
+        peer.answer(Lost("timeout", "no"))
     assert bench.lost == [("a", "keeps refusing")]
+    assert bench.source("a").asked
 
 
 def test_the_pieces_of_a_lost_link_go_to_another_and_its_late_news_are_nothing(bench: Bench) -> None:

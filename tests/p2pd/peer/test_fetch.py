@@ -80,7 +80,6 @@ def liars() -> dict[str, Any]:
         "empty part": (ManifestPart(1, 100), b""),
         "too long": (ManifestPart(1, 10), octets),
         "part too long": (ManifestPart(1, 2 * MANIFEST_PART), bytes(MANIFEST_PART + 1)),
-        "silent": (Lost("timeout", "no"), b""),
         "not a manifest": (ManifestPart(1, 3), encode([1, 2])),
     }
 
@@ -96,6 +95,28 @@ def test_a_source_without_the_right_manifest_is_left_for_the_next(kind: str) -> 
     assert liar.detached == [bench.fetch]
     bench.give(honest)
     assert bench.done == [SMALL]
+
+
+def test_a_silent_source_waits_behind_the_others() -> None:
+    bench = Bench(BIG)
+    silent, other = bench.ready("silent"), bench.ready("other")
+    bench.give(silent)
+    silent.answer(Lost("timeout", "no"))
+    assert bench.abandoned == []
+    assert other.messages == [GetManifest(0, BIG.content_id, 0)]
+    assert not silent.asked
+    other.answer(Lost("timeout", "no"))
+    for _ in range(3):
+        bench.give(silent)
+    assert bench.done == [BIG]
+
+
+def test_a_part_that_comes_is_progress() -> None:
+    bench = Bench(BIG)
+    peer = bench.ready("a")
+    assert bench.fetch.progress_at == 0.0
+    bench.give(peer)
+    assert bench.fetch.progress_at > 0.0
 
 
 def test_the_next_source_begins_from_the_first_octet() -> None:

@@ -222,7 +222,10 @@ def test_one_content_at_two_paths_is_served_from_the_other_when_one_goes(tmp_pat
 def test_a_finished_download_is_shared_without_hashing(tmp_path: Path) -> None:
     async def work(bench: Bench) -> None:
         share = bench.shares.add_download(str(bench.path), "b.bin", manifest_of(DATA))
-        assert (share.state, share.name, share.origin) == ("shared", "b.bin", "download")
+        assert (share.state, share.name, share.origin) == ("shared", "a.bin", "download")
+        strange = tmp_path / "11:30?"
+        strange.write_bytes(DATA)
+        assert bench.shares.add_download(str(strange), "folder/b.bin", manifest_of(DATA)).name == "b.bin"
         assert bench.catalogue.find(ID) is not None
         os.truncate(bench.path, 5)
         with pytest.raises(FileChanged):

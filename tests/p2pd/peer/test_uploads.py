@@ -98,25 +98,29 @@ def test_interest_is_answered_by_what_is_served(bench: Bench) -> None:
     assert conn.sent == [(Available(1, True), b""), (Refused(2, Refusal.NOT_FOUND), b"")]
 
 
-def test_a_manifest_travels_in_parts() -> None:
-    octets_of_it = bytes(range(256)) * 2048
-    catalogue = Catalogue({ID: octets_of_it}.get)
-    catalogue.put(Served(ID, 1, "/x", stamp_from(os.stat("/")), MIB, MIB, 1))
-    uploads = Uploads(catalogue, lambda served: None)
-    conn = FakeConn()
-    uploads.opened(conn)  # type: ignore[arg-type]
+def test_a_manifest_travels_in_parts(bench: Bench) -> None:
+    manifest = bytes(range(256)) * 2048
+    bench.catalogue._load_manifest = {ID: manifest}.get
+    conn = bench.conn()
     got = b""
-    while len(got) < len(octets_of_it):
-        uploads.message(conn, memoryview(encode(GetManifest(1, ID, len(got)))), memoryview(b""))  # type: ignore[arg-type]
+    while len(got) < len(manifest):
+        bench.ask(conn, GetManifest(1, ID, len(got)))
         message, payload = conn.sent.pop()
-        assert message == ManifestPart(1, len(octets_of_it))
+        assert message == ManifestPart(1, len(manifest))
         assert 0 < len(payload) <= MANIFEST_PART
         got += payload
-    assert got == octets_of_it
-    with pytest.raises(RemoteProtocolError):
-        uploads.message(conn, memoryview(encode(GetManifest(1, ID, len(got)))), memoryview(b""))  # type: ignore[arg-type]
-    uploads.message(conn, memoryview(encode(GetManifest(2, bytes(32), 0))), memoryview(b""))  # type: ignore[arg-type]
+    assert got == manifest
+    bench.ask(conn, GetManifest(2, bytes(32), 0))
     assert conn.sent == [(Refused(2, Refusal.NOT_FOUND), b"")]
+    bench.ask(conn, GetManifest(3, ID, len(got)))
+    assert conn.closed
+
+
+def test_manifests_count_against_the_credit(bench: Bench) -> None:
+    conn = bench.conn()
+    for number in range(limits.MAX_OUTSTANDING_BLOCKS + 1):
+        bench.ask(conn, GetManifest(number, ID, 0), run=False)
+    assert conn.sent == [(Refused(64, Refusal.LIMIT, 1), b"")]
 
 
 def test_blocks_are_read_from_the_file_in_place(bench: Bench) -> None:

@@ -175,6 +175,7 @@ def test_documents_are_for_everybody(name: str) -> None:
     text = read(name)
     assert re.findall(r"(?<![\w&/#])#\d+\b|\bissues? \d+", text) == []
     assert re.findall(r"/(?:work|root|tmp)/[\w.]+", text) == []
+    assert re.findall(r"\b(?:TODO|FIXME|XXX|PLACEHOLDER|RESULT|BUDGET|TBD)\b", text) == []
     assert re.findall(r"\bchunks?\b", re.sub(r"A \*chunk\* is nothing here", "", text), re.IGNORECASE) == []
 
 

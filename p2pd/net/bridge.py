@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from p2pd.net.dealer import Link, Lost
+from p2pd.net.dealer import Link
 from p2pd.net.reactor import Reactor
 
 T = TypeVar("T")
@@ -63,8 +63,3 @@ async def ask(reactor: Reactor, link: Link, message: Any, timeout: float) -> Any
 
     reactor.call(link.ask, message, answer, timeout)
     return await future
-
-
-def is_lost(reply: Any) -> bool:
-    """True when a reply is a Lost."""
-    return isinstance(reply, Lost)

@@ -150,11 +150,6 @@ class Link:
         """True while requests can be sent."""
         return self.state is LinkState.READY
 
-    @property
-    def own_address(self) -> str:
-        """The address of the far end in text."""
-        return str(self.endpoint)
-
     # -- using --------------------------------------------------------------------------------------------
 
     def ask(self, message: Any, answer: Answer, timeout: float) -> int:

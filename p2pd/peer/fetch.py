@@ -33,6 +33,7 @@ class ManifestFetch:
         self._source: Peer | None = None
         self._data = bytearray()
         self._total = 0
+        self._liars: set[str] = set()  # they would send their wrong manifest again and again
         self.progress_at = 0.0
         """Monotonic seconds when the last part came; 0.0 before."""
 
@@ -45,6 +46,9 @@ class ManifestFetch:
 
     def peer_ready(self, peer: Peer) -> None:
         """See User."""
+        if peer.name in self._liars:
+            peer.detach(self)
+            return
         if peer not in self._peers:
             self._peers.append(peer)
         if self._source is None and not self.finished:
@@ -95,7 +99,11 @@ class ManifestFetch:
             return
         self._total = self._total or getattr(reply, "total", 0)
         expected = min(MANIFEST_PART, self._total - len(self._data))
-        if not isinstance(reply, ManifestPart) or reply.total != self._total or len(payload) != expected:
+        if not isinstance(reply, ManifestPart):
+            self._refused(source)
+            return
+        if reply.total != self._total or len(payload) != expected:
+            self._liars.add(source.name)
             self._refused(source)
             return
         self._data += payload
@@ -106,6 +114,7 @@ class ManifestFetch:
         try:
             manifest = Manifest.decode(bytes(self._data), self.content_id)
         except RemoteProtocolError:
+            self._liars.add(source.name)
             self._refused(source)
             return
         self.stop()

@@ -233,6 +233,8 @@ class TrackerClient:
             result = await asyncio.gather(work, return_exceptions=True)
             if isinstance(result[0], Lost):
                 return result[0]
+            if isinstance(result[0], Exception) and not isinstance(result[0], Fault):
+                log.error("! tracker %s: announcing failed", self.endpoint, exc_info=result[0])
             return gone.result() if gone.done() else Lost("lost", str(result[0]))
         finally:
             self._reactor.call(link.close)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from p2pd.net.bridge import ask, is_lost, post, run_on, settle
+from p2pd.net.bridge import ask, post, run_on, settle
 from p2pd.net.dealer import Lost
 from p2pd.net.router import Conn
 from protocol.errors import Fault
@@ -127,7 +127,7 @@ def test_a_request_is_awaited_like_any_other_call(net: Net) -> None:
 
     reply, lost = asyncio.run(main())
     assert reply == Available(1, True)
-    assert not is_lost(reply)
-    assert is_lost(lost)
+    assert not isinstance(reply, Lost)
+    assert isinstance(lost, Lost)
     assert isinstance(lost, Lost)
     assert lost.code == "lost"

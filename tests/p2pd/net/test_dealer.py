@@ -104,7 +104,7 @@ def test_requests_are_matched_with_their_answers(net: Net) -> None:
     port = net.listen(Recorder(answer)).port
     dialled = net.dial(port, expected=make_device("uploader").device_id)
     link = dialled.ready.get()
-    assert (link.ready, link.device_id, link.own_address) == (True, make_device("uploader").device_id, f"{HOST}:{port}")
+    assert (link.ready, link.device_id, str(link.endpoint)) == (True, make_device("uploader").device_id, f"{HOST}:{port}")
     boxes = [dialled.ask(GetBlock(0, ID, piece, 0, 1000 + piece)) for piece in range(30)]
     for piece, box in enumerate(boxes):
         reply, payload = box.get()

@@ -97,6 +97,19 @@ def test_a_source_without_the_right_manifest_is_left_for_the_next(kind: str) -> 
     assert bench.done == [SMALL]
 
 
+@pytest.mark.parametrize(("kind", "asked_again"), [("changed", 0), ("too long", 0), ("refused", 1), ("other answer", 1)])
+def test_a_liar_is_not_asked_again(kind: str, asked_again: int) -> None:
+    bench = Bench()
+    reply, payload = liars()[kind]
+    bench.ready("a").answer(reply, payload)
+    again = bench.ready("a")
+    assert len(again.asked) == asked_again
+    assert again.detached == ([] if asked_again else [bench.fetch])
+    honest = bench.ready("honest")
+    bench.give(again if asked_again else honest)
+    assert bench.done == [SMALL]
+
+
 def test_a_silent_source_waits_behind_the_others() -> None:
     bench = Bench(BIG)
     silent, other = bench.ready("silent"), bench.ready("other")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pd.peer.transfer import FREE_RESERVE, RETRY_SPACE_SECONDS
+from p2pd.peer.partwork import FREE_RESERVE
+from p2pd.peer.transfer import RETRY_SPACE_SECONDS
 from protocol.limits import MIB
 from tests.e2e.proxy import Proxy
 from tests.fakes.processes import Daemon, Swarm, make_file, sha256, until

@@ -26,9 +26,9 @@ from protocol.codec import encode
 from protocol.errors import RemoteProtocolError
 from protocol.frames import Dialect, Info
 from protocol.keys import NetworkSecret
-from protocol.peer import decode_reply, decode_request
+from protocol.peer import Available, Interest, decode_reply, decode_request
 from protocol.session import Opened, Session
-from tests.fakes.pair import make_device, make_initiator, make_secret
+from tests.fakes.pair import make_device, make_initiator, make_responder, make_secret
 
 T = TypeVar("T")
 DEADLINE = 10.0  # seconds that any wait may take before the test fails
@@ -121,6 +121,17 @@ class Recorder:
         self.closings.put(conn)
 
 
+def echo(conn: Conn, request: Any, payload: memoryview) -> None:
+    """For a Recorder: answers an Interest."""
+    if isinstance(request, Interest):
+        conn.send(Available(request.req, True))
+
+
+def half_open(net: Net) -> int:
+    """Handshakes under way, once the listener has done what it is at."""
+    return net.on(net.listening, net.admission.counts)["half_open"]
+
+
 class Dialled:
     """A Link, what it told, and asking it from the test's thread."""
 
@@ -199,7 +210,11 @@ class Net:
             self.on(reactor, lambda: None)
 
     def listen(
-        self, handler: Any, name: str = "uploader", secret: NetworkSecret | None = None, dialect: Dialect = Dialect.PEER
+        self,
+        handler: Any,
+        name: str = "uploader",
+        secret: NetworkSecret | None = None,
+        dialect: Dialect = Dialect.PEER,
     ) -> SealedRouter:
         """A router on a free port of loopback."""
 
@@ -389,3 +404,49 @@ class FakePeer:
         """Answers the oldest question, or the one at `index`."""
         _, answer = self.asked.pop(index)
         answer(reply, memoryview(payload))
+
+
+class Liar:
+    """A bare ROUTER that plays the listening end by hand, in a thread."""
+
+    def __init__(self, net: Net, script: Callable[[Liar], object]) -> None:
+        self.socket = net.context.socket(zmq.ROUTER)
+        self.socket.linger = 0
+        self.socket.ipv6 = True
+        self.port = self.socket.bind_to_random_port(f"tcp://{HOST}")
+        self.rid = b""
+        self.session: Session | None = None
+        self.net = net
+        self.thread = threading.Thread(target=self._run, args=(script,))
+        self.thread.start()
+
+    def _run(self, script: Callable[[Liar], object]) -> None:
+        script(self)
+
+    def receive(self) -> bytes:
+        """The next frame of whoever dialled."""
+        assert self.socket.poll(10_000), "nothing came"
+        self.rid, frame = self.socket.recv_multipart()
+        return frame
+
+    def send(self, *frames: bytes) -> None:
+        """One message to whoever dialled."""
+        self.socket.send_multipart([self.rid, *frames])
+
+    def shake_hands(self) -> None:
+        """The whole handshake."""
+        responder = make_responder("liar")
+        self.send(responder.receive_hello(self.receive()))
+        accept, established = responder.receive_prove(self.receive())
+        self.session = Session(established, self.net.clock(), time.time(), os.urandom)
+        self.send(accept)
+
+    def seal(self, message: object, payload: bytes = b"") -> bytes:
+        """The next record."""
+        assert self.session is not None
+        return self.session.seal(encode(message), payload, now=self.net.clock())
+
+    def close(self) -> None:
+        """Joins the thread first."""
+        self.thread.join(10)
+        self.socket.close(linger=0)

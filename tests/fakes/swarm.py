@@ -20,6 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from blake3 import blake3
 
@@ -111,7 +112,8 @@ class Member:
         self.home.mkdir(exist_ok=True)
         self._swarm = swarm
         self._reactors = [
-            Reactor(f"{name} {role}", swarm.context, swarm.executor) for role in ("uploads", "downloads", "links")
+            Reactor(f"{name} {role}", swarm.context, swarm.executor)
+            for role in ("uploads", "downloads", "links")
         ]
         self.service = PeerService(
             self.home,
@@ -251,3 +253,35 @@ class Swarm:
         """Stops a peer."""
         self.members.remove(member)
         await member.stop()
+
+
+def look_often(member: Member, seconds: float = 0.05) -> None:
+    """How often this member looks for sources."""
+    member.service.downloads._services.finder.interval = seconds
+
+
+def spoil(member: Member, change: Callable[[memoryview], int]) -> None:
+    """Makes an uploader change each block before it is sent; `change` answers 0 or a refusal code."""
+    uploads = member.service.uploads
+    read = uploads._read
+
+    def changed(served: Any, offset: int, view: memoryview) -> int:
+        return read(served, offset, view) or change(view)
+
+    uploads._read = changed  # type: ignore[method-assign]
+
+
+def lie(view: memoryview) -> int:
+    """Turns a bit over."""
+    view[0] ^= 1
+    return 0
+
+
+def in_swarm(directory: Path, work: Callable[[Swarm], Any]) -> None:
+    """Runs `work(swarm)`."""
+
+    async def main() -> None:
+        async with Swarm(directory) as swarm:
+            await work(swarm)
+
+    asyncio.run(main())

@@ -25,7 +25,9 @@ def peer(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
     return load("peer", {"peer.trackers": ["t"], **(flags or {})}, environ or {})
 
 
-def fault(role: str = "peer", flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Fault:
+def fault(
+    role: str = "peer", flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Fault:
     with pytest.raises(Fault) as caught:
         load(role, flags or {}, environ or {})
     assert caught.value.code == "usage"
@@ -45,13 +47,19 @@ def test_defaults_of_a_peer(tmp_path: Path) -> None:
 def test_defaults_of_a_tracker() -> None:
     settings = load("tracker", {}, {})
     assert settings.home == default_home("tracker") != default_home("peer")
-    assert (settings.tracker_listen, settings.peer_listen, settings.trackers) == (Endpoint("", 9000), None, ())
+    assert (settings.tracker_listen, settings.peer_listen, settings.trackers) == (
+        Endpoint("", 9000),
+        None,
+        (),
+    )
     check_trackers(settings)
 
 
 def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
     file = tmp_path / "p2pd.toml"
-    file.write_text('[peer]\nlisten = "1001"\nshare_downloads = false\n[log]\nlevel = "debug"\n[daemon]\nnetwork = "f"\n')
+    file.write_text(
+        '[peer]\nlisten = "1001"\nshare_downloads = false\n[log]\nlevel = "debug"\n[daemon]\nnetwork = "f"\n'
+    )
     environ = {"P2PD_PEER_LISTEN": "1002", "P2PD_LOG_LEVEL": "error", "P2PD_CONFIG": "/missing"}
     settings = peer({"config": str(file), "peer.listen": "1003", "log.level": None}, environ)
     assert settings.peer_listen == Endpoint("", 1003)

@@ -39,7 +39,10 @@ class Downloading(RuleBasedStateMachine):
     """The world around one DownloadState: what each source holds and was asked, by its own account."""
 
     @initialize(
-        count=st.integers(0, 24), have=st.integers(0, 2**24 - 1), blocks=st.sampled_from([1, 2, 16]), seed=st.integers(0, 9)
+        count=st.integers(0, 24),
+        have=st.integers(0, 2**24 - 1),
+        blocks=st.sampled_from([1, 2, 16]),
+        seed=st.integers(0, 9),
     )
     def begin(self, count: int, have: int, blocks: int, seed: int) -> None:
         """A file of `count` pieces, some of them here already."""
@@ -98,7 +101,9 @@ class Downloading(RuleBasedStateMachine):
 
     def one_asked(self, data: st.DataObject) -> tuple[str, int]:
         """One of the open questions."""
-        return data.draw(st.sampled_from(sorted((name, piece) for name in self.asked for piece in self.asked[name])))
+        return data.draw(
+            st.sampled_from(sorted((name, piece) for name in self.asked for piece in self.asked[name]))
+        )
 
     def questions(self) -> bool:
         """True while any source owes an answer."""

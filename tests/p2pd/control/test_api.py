@@ -202,22 +202,37 @@ def test_search_all_files_info_and_peers(tmp_path: Path) -> None:
     async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
         await a.share("Annual Report.pdf", DATA)
         await a.share("other.txt", b"other")
-        for params in ({"text": "report"}, {"text": "annual rep", "ext": ".pdf"}, {"text": "report", "min_size_bytes": len(DATA)}):
+        for params in (
+            {"text": "report"},
+            {"text": "annual rep", "ext": ".pdf"},
+            {"text": "report", "min_size_bytes": len(DATA)},
+        ):
             found = await bob("search", **params)
             assert [item["id"] for item in found["items"]] == [ID]
-        assert (found["items"][0]["sources"], found["items"][0]["local"], found["partial"]) == (1, False, False)
+        assert (found["items"][0]["sources"], found["items"][0]["local"], found["partial"]) == (
+            1,
+            False,
+            False,
+        )
         assert (await alice("search", text="report"))["items"][0]["local"]
         assert (await bob("search", text="report", max_size_bytes=5))["items"] == []
         assert (await bob.fault("search", text=" ")).code == "usage"
         assert "relevance" in (await bob.fault("search", text="a", sort="colour")).hint
-        assert [item["name"] for item in (await bob("all_files"))["items"]] == ["Annual Report.pdf", "other.txt"]
+        assert [item["name"] for item in (await bob("all_files"))["items"]] == [
+            "Annual Report.pdf",
+            "other.txt",
+        ]
         first = await bob("all_files", limit=1)
         assert len((await bob("all_files", limit=1, cursor=first["next"]))["items"]) == 1
         info = await bob("info", ref=ID)
         assert (info["name"], info["pieces"], info["path"]) == ("Annual Report.pdf", None, None)
         assert [peer["device_id"] for peer in info["peers"]] == [device_text(a.service.own_id)]
         info = await alice("info", ref=f"sha256:{SHA}")
-        assert (info["pieces"], info["state"], info["path"]) == (1, "shared", str(a.files / "Annual Report.pdf"))
+        assert (info["pieces"], info["state"], info["path"]) == (
+            1,
+            "shared",
+            str(a.files / "Annual Report.pdf"),
+        )
         members = (await bob("peers"))["items"]
         assert sorted((m["self"], m["files"]) for m in members) == [(False, 2), (True, 0)]
         assert [m["self"] for m in (await bob("peers", ref=ID))["items"]] == [False]
@@ -249,7 +264,12 @@ def test_download_and_wait(tmp_path: Path) -> None:
         begun = await bob("download", ref="a.bin", directory=str(b.files))
         assert (begun["id"], begun["path"]) == (ID, str(b.files / "downloaded_a.bin"))
         ended = await bob("wait", transfer=begun["transfer"])
-        assert (ended["state"], ended["verified"], ended["received_bytes"], ended["sha256"]) == ("done", True, len(DATA), SHA)
+        assert (ended["state"], ended["verified"], ended["received_bytes"], ended["sha256"]) == (
+            "done",
+            True,
+            len(DATA),
+            SHA,
+        )
         assert ended["from"] == [f"127.0.0.1:{a.service.router.port}"]
         assert Path(ended["path"]).read_bytes() == DATA
         if bob.events:
@@ -272,7 +292,9 @@ def test_download_and_wait(tmp_path: Path) -> None:
         ({"ref": ID, "file": "mine"}, "mine", False),
     ],
 )
-def test_where_it_goes_and_what_is_checked(tmp_path: Path, params: dict[str, Any], name: str, checked: bool) -> None:
+def test_where_it_goes_and_what_is_checked(
+    tmp_path: Path, params: dict[str, Any], name: str, checked: bool
+) -> None:
     async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
         await a.share("a.bin", DATA)
         begun = await bob("download", directory=str(b.files), share=False, **params)

@@ -21,7 +21,9 @@ ID, SHA = bytes((1,)) * 32, bytes((2,)) * 32
 
 def share(state: str = "shared", hashed: bool = True) -> Share:
     stamp = Stamp(1, 2, 3, 4) if hashed else None
-    return Share(1, "/a", "a", ID if hashed else None, SHA if hashed else None, 5, stamp, state, None, "add", 0.0, 1)
+    return Share(
+        1, "/a", "a", ID if hashed else None, SHA if hashed else None, 5, stamp, state, None, "add", 0.0, 1
+    )
 
 
 def test_times_are_rfc_3339() -> None:
@@ -30,7 +32,9 @@ def test_times_are_rfc_3339() -> None:
     assert items.timestamp(1_790_000_000.9) == "2026-09-21T14:13:20Z"
 
 
-@pytest.mark.parametrize(("state", "shown"), [("shared", "shared"), ("hashing", "hashing"), ("error", "missing")])
+@pytest.mark.parametrize(
+    ("state", "shown"), [("shared", "shared"), ("hashing", "hashing"), ("error", "missing")]
+)
 def test_a_share(state: str, shown: str) -> None:
     item = items.share_item(share(state))
     assert (item["id"], item["sha256"], item["state"]) == ("01" * 32, "02" * 32, shown)
@@ -68,7 +72,9 @@ class Row:
 
     def __init__(self, directory: Path) -> None:
         self.store = State(directory / "peer.db")
-        self.id = self.store.add_download(ID, "a.bin", 1000, "/d", "downloaded_a.bin", time.time() - 10).transfer_id
+        self.id = self.store.add_download(
+            ID, "a.bin", 1000, "/d", "downloaded_a.bin", time.time() - 10
+        ).transfer_id
 
     def item(self) -> dict[str, Any]:
         return items.transfer_item(self.store.get_download(self.id), None)
@@ -89,10 +95,19 @@ def test_a_download_through_its_life(tmp_path: Path) -> None:
         assert row.item()["state"] == "downloading"
         store.set_state(row.id, "disk_full", error_code="storage", error="full")
         stuck = row.item()
-        assert (stuck["state"], stuck["error"]["code"], stuck["error"]["message"]) == ("disk_full", "storage", "full")
+        assert (stuck["state"], stuck["error"]["code"], stuck["error"]["message"]) == (
+            "disk_full",
+            "storage",
+            "full",
+        )
         store.set_state(row.id, "done", finished_at=time.time(), path="/d/x")
         done = row.item()
-        assert (done["state"], done["received_bytes"], done["path"], done["error"]) == ("done", 1000, "/d/x", None)
+        assert (done["state"], done["received_bytes"], done["path"], done["error"]) == (
+            "done",
+            1000,
+            "/d/x",
+            None,
+        )
         assert done["verified"]
         assert done["rate_bytes_per_s"] == pytest.approx(100, abs=5)
         assert done["duration_s"] == pytest.approx(10, abs=0.5)
@@ -126,7 +141,12 @@ def test_the_details_of_a_running_one(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(items, "Transfer", SimpleNamespace)
         item = items.transfer_item(running, "ff")  # type: ignore[arg-type]
         assert (item["state"], item["received_bytes"], item["resumed_bytes"]) == ("stalled", 400, 100)
-        assert (item["rate_bytes_per_s"], item["eta_s"], item["sources"], item["sha256"]) == (60, 10.0, 2, "ff")
+        assert (item["rate_bytes_per_s"], item["eta_s"], item["sources"], item["sha256"]) == (
+            60,
+            10.0,
+            2,
+            "ff",
+        )
         assert item["from"] == ["10.0.0.1:8001"]
         progress = items.progress_item(running)  # type: ignore[arg-type]
         assert progress == {key: item[key] for key in progress}

@@ -20,7 +20,10 @@ from protocol.limits import CONTROL_PAGE, MAX_FILE, MAX_QUERY
         (params.Ref, {"ref": "a"}),
         (params.Page, {}),
         (params.Page, {"cursor": "x", "limit": CONTROL_PAGE}),
-        (params.Search, {"text": "a", "ext": "pdf", "min_size_bytes": 0, "max_size_bytes": MAX_FILE, "sort": "name"}),
+        (
+            params.Search,
+            {"text": "a", "ext": "pdf", "min_size_bytes": 0, "max_size_bytes": MAX_FILE, "sort": "name"},
+        ),
         (params.Peers, {"ref": None}),
         (params.Download, {"ref": "a", "directory": "/"}),
         (params.Transfer, {"transfer": "t-1"}),

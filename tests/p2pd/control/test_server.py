@@ -58,7 +58,9 @@ class Bench:
             client.close(linger=0)
         self.context.term()
 
-    async def ask(self, id: int, method: str = "ping", params: Params | None = None, deadline_s: float | None = None) -> None:
+    async def ask(
+        self, id: int, method: str = "ping", params: Params | None = None, deadline_s: float | None = None
+    ) -> None:
         await self.client.send(control.encode_request(id, method, params or {}, deadline_s))
 
     async def reply(self) -> control.Reply | control.Progress:
@@ -90,9 +92,9 @@ def test_requests_are_answered_with_their_ids(tmp_path: Path) -> None:
         for number in range(20):
             await bench.ask(number, params={"x": number})
         replies = [await bench.reply() for _ in range(20)]
-        assert sorted((reply.id, reply.result["pong"]) for reply in replies if isinstance(reply, control.Reply)) == [
-            (number, number) for number in range(20)
-        ]
+        assert sorted(
+            (reply.id, reply.result["pong"]) for reply in replies if isinstance(reply, control.Reply)
+        ) == [(number, number) for number in range(20)]
 
     run(tmp_path, work)
 
@@ -127,7 +129,12 @@ def test_what_goes_wrong_is_an_answer_too(tmp_path: Path, caplog: pytest.LogCapt
         bench.methods.update({"info": refuse, "list": crash, "search": flood})
         await bench.ask(1, "info")
         fault = await bench.fault()
-        assert (fault.code, fault.message, fault.hint, fault.details) == ("not_found", "nothing", "look elsewhere", {"a": 1})
+        assert (fault.code, fault.message, fault.hint, fault.details) == (
+            "not_found",
+            "nothing",
+            "look elsewhere",
+            {"a": 1},
+        )
         await bench.ask(2, "list")
         assert "a bug" in (await bench.fault()).message
         await bench.ask(3, "search")

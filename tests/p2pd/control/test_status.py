@@ -58,7 +58,11 @@ def test_a_peer(tmp_path: Path) -> None:
             assert report["peer"]["shares"] == 0
             assert report["transfers"] == {"queued": 0, "active": 1, "paused": 0, "done": 1, "failed": 0}
             (tracker,) = report["trackers"]
-            assert (tracker["address"], tracker["state"], tracker["error"]) == (str(swarm.endpoint), "connected", None)
+            assert (tracker["address"], tracker["state"], tracker["error"]) == (
+                str(swarm.endpoint),
+                "connected",
+                None,
+            )
             assert report["tracker"] is None
             await bob.service.downloads.cancel(waiting.row.transfer_id)
             report = await make_status(alice.service).report()

@@ -86,7 +86,9 @@ def test_a_lost_piece_is_wanted_again_and_only_one_that_was_had() -> None:
     pieces.check()
 
 
-@pytest.mark.parametrize(("have", "wanted", "flying"), [(1, 1, {}), (1, 2, {0: {"a"}}), (0, 1, {}), (1, 2, {0: set()})])
+@pytest.mark.parametrize(
+    ("have", "wanted", "flying"), [(1, 1, {}), (1, 2, {0: {"a"}}), (0, 1, {}), (1, 2, {0: set()})]
+)
 def test_check_finds_a_broken_map(have: int, wanted: int, flying: dict[int, set[str]]) -> None:
     pieces = PieceMap(2)
     pieces.have, pieces.wanted, pieces.in_flight = have, wanted, flying

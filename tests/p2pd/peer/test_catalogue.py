@@ -10,7 +10,9 @@ ID = bytes(32)
 
 
 def served(share_id: int = 1, size: int = 2 * MIB + 5, content_id: bytes = ID) -> Served:
-    return Served(content_id, share_id, f"/files/{share_id}", Stamp(size, 1, 2, 3), size, MIB, -(-size // MIB))
+    return Served(
+        content_id, share_id, f"/files/{share_id}", Stamp(size, 1, 2, 3), size, MIB, -(-size // MIB)
+    )
 
 
 def test_the_last_piece_may_be_short() -> None:

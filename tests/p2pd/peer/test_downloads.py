@@ -70,7 +70,14 @@ def test_names_of_files(tmp_path: Path, more: dict[str, str], target: str) -> No
 
 @pytest.mark.parametrize(
     "more",
-    [{"file": "a/b"}, {"file": ".."}, {"file": ""}, {"name": "a\u202eb"}, {"prefix": "x/"}, {"prefix": "n" * 251}],
+    [
+        {"file": "a/b"},
+        {"file": ".."},
+        {"file": ""},
+        {"name": "a\u202eb"},
+        {"prefix": "x/"},
+        {"prefix": "n" * 251},
+    ],
 )
 def test_names_that_cannot_be(tmp_path: Path, more: dict[str, str]) -> None:
     async def work(bob: Member) -> None:
@@ -138,7 +145,13 @@ def test_every_one_of_many_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             assert bob.read(f"{number}") == DATA
         await eventually(lambda: not bob.service.downloads.active)
         assert bob.service.downloads.received == 6 * len(DATA)
-        assert bob.service.downloads.counts() == {"queued": 0, "active": 0, "paused": 0, "done": 6, "failed": 0}
+        assert bob.service.downloads.counts() == {
+            "queued": 0,
+            "active": 0,
+            "paused": 0,
+            "done": 6,
+            "failed": 0,
+        }
 
     with_bob(tmp_path, work, shared=True)
 

@@ -30,7 +30,9 @@ MANIFEST = manifest_of(DATA)
 class Bench:
     """A driver with a real part file, and what it told its owner."""
 
-    def __init__(self, directory: Path, manifest: Manifest = MANIFEST, have: int = 0, write: Any = None) -> None:
+    def __init__(
+        self, directory: Path, manifest: Manifest = MANIFEST, have: int = 0, write: Any = None
+    ) -> None:
         self.reactor = ManualReactor()
         self.root = Root(directory)
         more = {"write": write} if write else {}
@@ -86,7 +88,8 @@ def give(peer: FakePeer, data: bytes = DATA, index: int = 0) -> None:
 def test_a_file_comes_piece_by_piece_and_is_complete_once(bench: Bench, tmp_path: Path) -> None:
     peer = bench.source("a")
     assert peer.messages == [
-        GetBlock(0, MANIFEST.content_id, piece, 0, MANIFEST.piece_length(piece)) for piece in range(MANIFEST.count)
+        GetBlock(0, MANIFEST.content_id, piece, 0, MANIFEST.piece_length(piece))
+        for piece in range(MANIFEST.count)
     ]
     while peer.asked:
         give(peer)

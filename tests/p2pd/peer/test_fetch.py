@@ -30,7 +30,9 @@ class Bench:
         self.done: list[Manifest] = []
         self.abandoned: list[tuple[str, str]] = []
         self.fetch = ManifestFetch(
-            manifest.content_id, self.done.append, lambda peer, lost: self.abandoned.append((peer.name, lost.code))
+            manifest.content_id,
+            self.done.append,
+            lambda peer, lost: self.abandoned.append((peer.name, lost.code)),
         )
 
     def ready(self, name: str) -> FakePeer:
@@ -97,7 +99,9 @@ def test_a_source_without_the_right_manifest_is_left_for_the_next(kind: str) -> 
     assert bench.done == [SMALL]
 
 
-@pytest.mark.parametrize(("kind", "asked_again"), [("changed", 0), ("too long", 0), ("refused", 1), ("other answer", 1)])
+@pytest.mark.parametrize(
+    ("kind", "asked_again"), [("changed", 0), ("too long", 0), ("refused", 1), ("other answer", 1)]
+)
 def test_a_liar_is_not_asked_again(kind: str, asked_again: int) -> None:
     bench = Bench()
     reply, payload = liars()[kind]

@@ -126,7 +126,12 @@ def test_a_search_is_passed_on_as_it_was_asked_for(tmp_path: Path) -> None:
 
 def test_one_silent_tracker_makes_an_answer_partial(tmp_path: Path) -> None:
     down = Fault("network", "down")
-    bench = Bench(tmp_path, FakeTracker("one", hit(1, "a")), FakeTracker("two", fault=down), FakeTracker("three", reply=Ok(1)))
+    bench = Bench(
+        tmp_path,
+        FakeTracker("one", hit(1, "a")),
+        FakeTracker("two", fault=down),
+        FakeTracker("three", reply=Ok(1)),
+    )
     with bench.store:
         answer = asyncio.run(bench.finder.search(EVERYTHING, 10, ""))
     assert len(answer.hits) == 1
@@ -138,7 +143,9 @@ def test_one_silent_tracker_makes_an_answer_partial(tmp_path: Path) -> None:
     ("codes", "told"),
     [(["network", "auth"], "auth"), (["network", "network"], "network"), (["refused", "network"], "refused")],
 )
-def test_when_no_tracker_answers_the_most_useful_fault_is_told(tmp_path: Path, codes: list[str], told: str) -> None:
+def test_when_no_tracker_answers_the_most_useful_fault_is_told(
+    tmp_path: Path, codes: list[str], told: str
+) -> None:
     bench = Bench(tmp_path, *(FakeTracker(f"t{n}", fault=Fault(code, code)) for n, code in enumerate(codes)))
     with bench.store:
         assert refused(bench.finder.search(EVERYTHING, 10, "")).code == told
@@ -155,7 +162,10 @@ def test_a_tracker_that_is_being_connected_to_is_waited_for(tmp_path: Path) -> N
     assert tracker.settlings == 1
 
 
-@pytest.mark.parametrize("cursor", ["!", "bm90IGpzb24=", base64.b64encode(b"[1]").decode(), base64.b64encode(b'{"a":1}').decode(), "\u20ac"])
+@pytest.mark.parametrize(
+    "cursor",
+    ["!", "bm90IGpzb24=", base64.b64encode(b"[1]").decode(), base64.b64encode(b'{"a":1}').decode(), "\u20ac"],
+)
 def test_a_cursor_of_somebody_elses_is_refused(tmp_path: Path, cursor: str) -> None:
     bench = Bench(tmp_path, FakeTracker("one"))
     with bench.store:
@@ -178,7 +188,17 @@ def test_members_are_listed_once_page_by_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["01" * 32, "01" * 4, "01" * 5 + "0", "sha256:" + "fe" * 32, "sha256:" + "fe" * 4, "fe" * 32, "name:a.bin", "a.bin", "FE" * 32],
+    [
+        "01" * 32,
+        "01" * 4,
+        "01" * 5 + "0",
+        "sha256:" + "fe" * 32,
+        "sha256:" + "fe" * 4,
+        "fe" * 32,
+        "name:a.bin",
+        "a.bin",
+        "FE" * 32,
+    ],
 )
 def test_everything_a_reference_may_be(tmp_path: Path, text: str) -> None:
     bench = Bench(tmp_path, FakeTracker("one", hit(1, "a.bin"), hit(2, "b.bin")))

@@ -1,189 +1,254 @@
-"""The part file of a download between database and disk: what is believed, what is kept, what it is called."""
+"""p2pd/peer/partwork.py: what is here is not fetched, what is on the disk is not lost, and disks fail."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
-from blake3 import blake3
 
-from p2pd.peer import partwork
-from p2pd.peer.partwork import PartWork, octets_of
+from p2pd.peer import driver as driver_module
+from p2pd.peer import partwork as partwork_module
+from p2pd.peer import trackers as trackers_module
+from p2pd.peer import transfer as transfer_module
 from p2pd.storage.partfile import PartFile
-from p2pd.storage.root import DiskFull, Root
-from p2pd.storage.state import Download, State
-from protocol.bitfield import Bitfield
-from protocol.errors import Fault
+from p2pd.storage.root import Root
+from protocol.errors import Refusal
 from protocol.limits import MIB
 from protocol.manifest import Manifest
+from tests.fakes.swarm import Swarm, eventually, in_swarm, look_often, manifest_of, octets, spoil
 
-DATA = os.urandom(2 * MIB + 5)
-PIECES = [DATA[start : start + MIB] for start in range(0, len(DATA), MIB)]
-MANIFEST = Manifest(len(DATA), MIB, sha256(DATA).digest(), b"".join(blake3(piece).digest() for piece in PIECES))
-ALL = 0b111
+DATA = octets(6 * MIB + 17)
+MANIFEST = manifest_of(DATA)
 
 
-class Bench:
-    """A database, a directory and one download of DATA."""
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses."""
+    monkeypatch.setattr(trackers_module, "BACKOFF_FIRST", 0.01)
+    monkeypatch.setattr(trackers_module, "BACKOFF_MAX", 0.05)
+    monkeypatch.setattr(transfer_module, "RETRY_SPACE_SECONDS", 0.02)
+    monkeypatch.setattr(driver_module, "TICK_SECONDS", 0.05)
 
-    def __init__(self, place: Path, home: str = "a") -> None:
-        (place / "downloads").mkdir(exist_ok=True)
-        self.store = State(place / f"{home}.db")
-        self.root = Root(place / "downloads")
-        self.work = PartWork(self.store)
-        row = self.store.add_download(
-            MANIFEST.content_id, "x.bin", MANIFEST.size, str(place / "downloads"), "x.bin", 1.0
-        )
-        self.transfer_id = row.transfer_id
 
-    @property
-    def row(self) -> Download:
-        return self.store.get_download(self.transfer_id)
+# -- our own files ----------------------------------------------------------------------------------------
 
-    def open(self) -> tuple[PartFile, int]:
-        return self.work.open(self.root, MANIFEST, self.row)
 
-    def fill(self, part: PartFile, *pieces: int) -> None:
-        for piece in pieces:
-            part.write(MANIFEST.piece_offset(piece), PIECES[piece])
+def test_what_is_shared_here_is_copied_and_not_fetched(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        bob = await swarm.peer("bob")
+        await bob.share("mine.bin", DATA)
+        transfer = await bob.begin(MANIFEST)
+        assert (await bob.ended(transfer)).state == "done"
+        assert bob.read("downloaded_a.bin") == DATA
+        assert transfer.received == 0
 
-    def close(self) -> None:
-        self.root.close()
-        self.store.close()
+    in_swarm(tmp_path, work)
+
+
+def test_a_hole_is_not_fetched(tmp_path: Path) -> None:
+    sparse = bytes(4 * MIB) + DATA[:MIB]
+
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", sparse)
+        transfer = await bob.begin(manifest_of(sparse))
+        assert (await bob.ended(transfer)).state == "done"
+        assert bob.read("downloaded_a.bin") == sparse
+        assert transfer.received == MIB
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_kept_part_file_is_gone_on_with(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        left = [3]
+
+        def stop_after_three(view: memoryview) -> int:
+            left[0] -= 1
+            return 0 if left[0] >= 0 else Refusal.BUSY
+
+        spoil(alice, stop_after_three)
+        look_often(bob)
+        transfer = await bob.begin(MANIFEST)
+        await eventually(lambda: transfer.verified == 3 * MIB)
+        await swarm.leave(bob)
+        assert bob.parts()
+        bob = await swarm.peer("bob")
+        (transfer,) = bob.service.downloads.active
+        await eventually(lambda: transfer.resumed)
+        assert transfer.resumed == 3 * MIB
+        left[0] = 1000
+        row = await bob.ended(transfer)
+        assert (row.state, row.resumed_bytes) == ("done", 3 * MIB)
+        assert transfer.received == len(DATA) - 3 * MIB
+        assert bob.read("downloaded_a.bin") == DATA
+        assert not bob.parts()
+
+    in_swarm(tmp_path, work)
+
+
+@pytest.mark.parametrize("harm", ["removed", "damaged", "replaced"])
+def test_a_part_file_that_was_harmed_is_not_believed(tmp_path: Path, harm: str) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        left = [3]
+
+        def stop_after_three(view: memoryview) -> int:
+            left[0] -= 1
+            return 0 if left[0] >= 0 else Refusal.BUSY
+
+        spoil(alice, stop_after_three)
+        look_often(bob)
+        transfer = await bob.begin(MANIFEST)
+        await eventually(lambda: transfer.verified == 3 * MIB)
+        await swarm.leave(bob)
+        part = bob.files / bob.parts()[0]
+        if harm == "removed":
+            part.unlink()
+        elif harm == "replaced":
+            part.rename(bob.files / "away")
+            part.write_bytes(bytes(len(DATA)))
+        else:
+            part.write_bytes(b"short")
+        left[0] = 1000
+        bob = await swarm.peer("bob")
+        (transfer,) = bob.service.downloads.active
+        assert (await bob.ended(transfer)).state == "done"
+        assert bob.read("downloaded_a.bin") == DATA
+        assert transfer.received == len(DATA)
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_kill_between_the_rename_and_its_record(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        row = await bob.fetch(MANIFEST, share=False)
+        bob.service.store.set_state(row.transfer_id, "running")
+        await swarm.leave(bob)
+        uploaded = alice.service.uploads.uploaded
+        bob = await swarm.peer("bob")
+        await eventually(lambda: bob.service.store.get_download(row.transfer_id).state == "done")
+        assert bob.service.store.get_download(row.transfer_id).path == str(bob.files / "downloaded_a.bin")
+        assert alice.service.uploads.uploaded == uploaded
+        assert os.listdir(bob.files) == ["downloaded_a.bin"]
+
+    in_swarm(tmp_path, work)
+
+
+# -- disks ------------------------------------------------------------------------------------------------
+
+
+class FaultyPartFile(PartFile):
+    """A part file on a disk that refuses to write while `error` is set."""
+
+    error: OSError | None = None
+    sync_error: OSError | None = None
+
+    @classmethod
+    def _pwrite(cls, fd: int, data: bytes | memoryview, offset: int) -> int:
+        if cls.error is not None:
+            raise cls.error
+        return os.pwrite(fd, data, offset)
+
+    @classmethod
+    def create(cls, root: Root, part_name: str, manifest: Manifest, **more: Any) -> PartFile:
+        return super().create(root, part_name, manifest, write=cls._pwrite)
+
+    @classmethod
+    def reopen(
+        cls, root: Root, part_name: str, manifest: Manifest, recorded: Any, **more: Any
+    ) -> tuple[PartFile, bool]:
+        return super().reopen(root, part_name, manifest, recorded, recheck=more["recheck"], write=cls._pwrite)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    bench.close()
+def disk(monkeypatch: pytest.MonkeyPatch) -> type[FaultyPartFile]:
+    """A disk that can be told to fail."""
+    FaultyPartFile.error = None
+    monkeypatch.setattr(partwork_module, "PartFile", FaultyPartFile)
+    return FaultyPartFile
 
 
-def test_a_new_part_file_is_recorded_before_its_first_octet(bench: Bench) -> None:
-    part, have = bench.open()
-    with part:
-        assert have == 0
-        assert bench.row.part_name == part.name
-        assert bench.row.part_stamp == part.identity
+def test_a_full_disk_is_a_state_that_ends_by_itself(tmp_path: Path, disk: type[FaultyPartFile]) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        disk.error = OSError(28, "No space left on device")
+        transfer = await bob.begin(MANIFEST)
+        await eventually(lambda: transfer.row.state == "disk_full")
+        assert transfer.row.error_code == "storage"
+        assert transfer.problem is not None
+        disk.error = None
+        row = await bob.ended(transfer)
+        assert (row.state, row.error) == ("done", None)
+        assert bob.read("downloaded_a.bin") == DATA
+
+    in_swarm(tmp_path, work)
 
 
-def test_committed_pieces_are_there_after_a_restart(bench: Bench) -> None:
-    part, _ = bench.open()
-    with part:
-        bench.fill(part, 0, 2)
-        bench.work.last_commit(part, bench.row, MANIFEST, 0b101, 5)
-    assert bench.row.received_bytes == 5
-    part, have = bench.open()
-    with part:
-        assert have == 0b101
-        assert bench.work.resumed == octets_of(MANIFEST, 0b101) == MIB + 5
+def test_a_disk_that_fails_otherwise_ends_the_download_and_keeps_what_is_there(
+    tmp_path: Path, disk: type[FaultyPartFile]
+) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        disk.error = OSError(30, "Read-only file system")
+        row = await bob.fetch(MANIFEST)
+        assert (row.state, row.error_code) == ("failed", "storage")
+        assert len(bob.parts()) == 1
+
+    in_swarm(tmp_path, work)
 
 
-def test_pieces_written_after_the_last_commit_are_found(bench: Bench) -> None:
-    part, _ = bench.open()
-    with part:
-        bench.fill(part, 0)
-        bench.work.commit(part, bench.row, MANIFEST, 0b001, MIB)
-        bench.fill(part, 1)
-    part, have = bench.open()
-    part.close()
-    assert have == 0b011
+def test_a_failed_sync_means_looking_at_the_disk_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: type[FaultyPartFile]
+) -> None:
+    monkeypatch.setattr(driver_module, "SYNC_OCTETS", MIB)
+    failing = [True]
+    rechecks: list[bool] = []
+    real, reopen = os.fdatasync, disk.reopen
+
+    def fail_once(fd: int) -> None:
+        if failing.pop() if failing else False:
+            raise OSError(28, "No space left on device")
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", fail_once)
+    monkeypatch.setattr(
+        disk,
+        "reopen",
+        classmethod(lambda cls, *args, **more: (rechecks.append(more["recheck"]), reopen(*args, **more))[1]),
+    )
+
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        row = await bob.fetch(MANIFEST)
+        assert row.state == "done"
+        assert rechecks == [True]
+        assert bob.read("downloaded_a.bin") == DATA
+
+    in_swarm(tmp_path, work)
 
 
-def test_what_another_program_wrote_into_it_after_an_orderly_stop_is_not_believed(bench: Bench) -> None:
-    part, _ = bench.open()
-    with part:
-        bench.fill(part, 0, 1)
-        bench.work.last_commit(part, bench.row, MANIFEST, 0b011, 2 * MIB)
-        path = Path(bench.root.path) / part.name
-    with path.open("r+b") as stream:
-        stream.write(b"damage")
-    os.utime(path, ns=(1, 1))  # whatever the resolution of the file system's clock is
-    part, have = bench.open()
-    part.close()
-    assert have == 0b010
+def test_a_drive_that_is_away_for_a_while(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        row = bob.service.store.add_download(
+            MANIFEST.content_id, "a.bin", MANIFEST.size, str(bob.files / "drive"), "a.bin", 1.0
+        )
+        transfer = bob.service.downloads._begin(row)
+        await eventually(lambda: transfer.row.state == "missing_storage")
+        (bob.files / "drive").mkdir()
+        assert (await bob.ended(transfer)).state == "done"
+        assert bob.read("drive/a.bin") == DATA
 
-
-def test_two_daemons_in_one_directory_have_part_files_of_their_own(tmp_path: Path) -> None:
-    first, second = Bench(tmp_path, "a"), Bench(tmp_path, "b")
-    one, _ = first.open()
-    two, _ = second.open()
-    with one, two:
-        assert first.transfer_id == second.transfer_id
-        assert one.name != two.name
-        assert first.root.exists(one.name)
-    first.close()
-    second.close()
-
-
-def test_a_name_that_was_taken_meanwhile_costs_nothing(bench: Bench) -> None:
-    part, _ = bench.open()
-    bench.fill(part, 0, 1, 2)
-    taken = Path(bench.root.path) / "x.bin"
-    taken.write_text("somebody else's")
-    path = Path(bench.work.finish(part, bench.row))
-    assert taken.read_text() == "somebody else's"
-    assert path.name == "x (1).bin"
-    assert path.read_bytes() == DATA
-
-
-def test_the_name_is_used_when_it_is_free(bench: Bench) -> None:
-    part, _ = bench.open()
-    bench.fill(part, 0, 1, 2)
-    assert Path(bench.work.finish(part, bench.row)).read_bytes() == DATA
-    assert bench.work.finished_before(bench.root, bench.row) == str(Path(bench.root.path) / "x.bin")
-
-
-def test_nothing_was_finished_while_the_part_file_is_there(bench: Bench) -> None:
-    part, _ = bench.open()
-    with part:
-        assert bench.work.finished_before(bench.root, bench.row) is None
-
-
-def test_a_part_file_that_vanished_is_begun_again(bench: Bench) -> None:
-    part, _ = bench.open()
-    with part:
-        bench.fill(part, 0)
-        bench.work.commit(part, bench.row, MANIFEST, 0b001, MIB)
-    bench.root.unlink(part.name)
-    part, have = bench.open()
-    with part:
-        assert have == 0
-        assert bench.work.resumed == 0
-
-
-def test_a_file_that_cannot_fit_is_not_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partwork, "FREE_RESERVE", 2**62)
-    with pytest.raises(DiskFull, match="not enough room"):
-        bench.open()
-    assert not bench.row.part_name
-
-
-def test_a_wrong_claim_about_the_sha256_is_found(bench: Bench) -> None:
-    part, _ = bench.open()
-    with part:
-        bench.fill(part, 0, 1, 2)
-        bench.work.check_sha256(bench.root, part, MANIFEST, bench.row)
-        lying = replace(MANIFEST, sha256=bytes(32))
-        with pytest.raises(Fault, match="SHA-256") as caught:
-            bench.work.check_sha256(bench.root, part, lying, bench.row)
-    assert caught.value.code == "integrity"
-
-
-def test_remove_takes_the_part_file_away_once(bench: Bench) -> None:
-    part, _ = bench.open()
-    part.close()
-    bench.work.remove(bench.row)
-    assert not bench.root.exists(part.name)
-    bench.work.remove(bench.row)
-
-
-def test_octets_of_a_set_of_pieces() -> None:
-    for pieces in ([], [0], [2], [0, 1, 2]):
-        bits = Bitfield(3, pieces).bits
-        assert octets_of(MANIFEST, bits) == sum(MANIFEST.piece_length(piece) for piece in pieces)
-    assert octets_of(MANIFEST, ALL) == len(DATA)
+    in_swarm(tmp_path, work)

@@ -331,7 +331,9 @@ def test_a_start_serves_what_is_unchanged_and_hashes_what_is_not(tmp_path: Path)
     run(tmp_path, work)
 
 
-def test_a_file_that_cannot_be_read_is_an_error_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_is_an_error_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> object:
         raise Fault("storage", "input/output error")
 
@@ -354,7 +356,7 @@ def test_a_file_that_cannot_be_read_is_an_error_until_it_changes(tmp_path: Path,
 
 def test_the_end_stops_hashing_and_the_next_start_takes_it_up(tmp_path: Path) -> None:
     async def work(bench: Bench) -> None:
-        share, job = await bench.shares.add(str(bench.path), None)
+        await bench.shares.add(str(bench.path), None)
         await bench.shares.close()
         assert not bench.shares.hashing
         await bench.shares.scan()

@@ -43,7 +43,12 @@ def test_shares_are_published_and_withdrawn(tmp_path: Path) -> None:
         async with Swarm(tmp_path) as swarm:
             alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
             tracker = alice.service.trackers[0]
-            assert (tracker.state, tracker.error, tracker.observed, tracker.loopback) == ("connected", None, HOST, True)
+            assert (tracker.state, tracker.error, tracker.observed, tracker.loopback) == (
+                "connected",
+                None,
+                HOST,
+                True,
+            )
             share = await alice.share("a.bin", SMALL)
             await alice.share("b.bin", octets(10, 2))
             assert await names(bob) == ["a.bin", "b.bin"]
@@ -181,7 +186,9 @@ def test_a_name_that_cannot_be_resolved_and_a_port_where_nobody_is(tmp_path: Pat
             with socket.socket() as free:
                 free.bind((HOST, 0))
                 nobody = Endpoint(HOST, free.getsockname()[1])
-                alice = await swarm.peer("alice", [Endpoint("nowhere.invalid", 9000), nobody], connected=False)
+                alice = await swarm.peer(
+                    "alice", [Endpoint("nowhere.invalid", 9000), nobody], connected=False
+                )
                 for tracker in alice.service.trackers:
                     await tracker.settled(10)
                     assert tracker.state == "unreachable"
@@ -230,7 +237,14 @@ def test_changes_are_read_page_by_page_by_revision(tmp_path: Path, monkeypatch: 
         changes = list(_changes(store, 0))
         assert [revision for revision, _ in changes] == sorted({revision for revision, _ in changes})
         assert changes[-1][0] == store.revision
-        assert [item.name for _, item in changes if isinstance(item, Entry)] == ["n1", "n2", "n4", "n5", "n7", "n8"]
+        assert [item.name for _, item in changes if isinstance(item, Entry)] == [
+            "n1",
+            "n2",
+            "n4",
+            "n5",
+            "n7",
+            "n8",
+        ]
         assert [item.name for _, item in changes if isinstance(item, Gone)] == ["n0", "n3", "n6", "n9"]
         assert list(_changes(store, changes[4][0])) == changes[5:]
         assert list(_changes(store, store.revision)) == []

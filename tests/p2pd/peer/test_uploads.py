@@ -136,7 +136,9 @@ def test_blocks_are_read_from_the_file_in_place(bench: Bench) -> None:
     assert bench.uploads.active == 0
 
 
-@pytest.mark.parametrize("request_", [GetBlock(1, ID, 3, 0, 1), GetBlock(1, ID, 2, 0, 10), GetBlock(1, ID, 0, MIB, 1)])
+@pytest.mark.parametrize(
+    "request_", [GetBlock(1, ID, 3, 0, 1), GetBlock(1, ID, 2, 0, 10), GetBlock(1, ID, 0, MIB, 1)]
+)
 def test_octets_beyond_the_end_end_the_session(bench: Bench, request_: GetBlock) -> None:
     conn = bench.conn()
     bench.ask(conn, request_)
@@ -157,7 +159,10 @@ def test_peers_take_turns(bench: Bench) -> None:
     order: list[str] = []
     for conn, name in ((first, "first"), (second, "second")):
         real = conn.send
-        conn.send = lambda message, payload=b"", name=name, real=real: (order.append(name), real(message, payload))[1]  # type: ignore[method-assign]
+        conn.send = lambda message, payload=b"", name=name, real=real: (
+            order.append(name),
+            real(message, payload),
+        )[1]  # type: ignore[method-assign]
     for number in range(3):
         bench.ask(first, GetBlock(number, ID, 0, 0, 1), run=False)
     for number in range(3):
@@ -236,7 +241,10 @@ def test_a_written_file_is_refused_withdrawn_and_reported_once(bench: Bench) -> 
     os.utime(bench.path, ns=(1, 1))
     bench.ask(conn, GetBlock(2, ID, 0, 0, 5))
     bench.ask(conn, GetBlock(3, ID, 0, 0, 5))
-    assert [message for message, _ in conn.sent[1:]] == [Refused(2, Refusal.CHANGED), Refused(3, Refusal.NOT_FOUND)]
+    assert [message for message, _ in conn.sent[1:]] == [
+        Refused(2, Refusal.CHANGED),
+        Refused(3, Refusal.NOT_FOUND),
+    ]
     assert len(bench.changed) == 1
     assert bench.catalogue.find(ID) is None
 

@@ -14,7 +14,19 @@ from p2pd.tracker.service import TrackerService
 from protocol.codec import encode
 from protocol.errors import Refusal, RemoteProtocolError
 from protocol.limits import ANNOUNCE_LIFETIME, FORGET_SECONDS
-from protocol.tracker import Announce, Announced, By, Entry, Hits, Ok, Publish, Published, Refused, Search, Bye
+from protocol.tracker import (
+    Announce,
+    Announced,
+    By,
+    Bye,
+    Entry,
+    Hits,
+    Ok,
+    Publish,
+    Published,
+    Refused,
+    Search,
+)
 from tests.fakes.reactors import HOST, ManualReactor
 
 EPOCH = b"e" * 8
@@ -98,7 +110,8 @@ def test_each_request_has_one_answer(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "payload"), [(b"", b""), (b"\x92\x10\x01", b""), (encode([99, 1]), b""), (encode(Bye(1)), b"x")]
+    ("header", "payload"),
+    [(b"", b""), (b"\x92\x10\x01", b""), (encode([99, 1]), b""), (encode(Bye(1)), b"x")],
 )
 def test_what_breaks_the_rules_ends_the_session(bench: Bench, header: bytes, payload: bytes) -> None:
     conn = FakeConn()

@@ -128,6 +128,7 @@ class Transfer:
         """Gives it up and removes its part file."""
         await self._stop_task()
         if not self.row.final:
+            self.row = self._services.store.get_download(self.row.transfer_id)  # its part file may be news
             await asyncio.to_thread(self._work.remove, self.row)
             self._set("cancelled", finished_at=time.time())
         self._over()
@@ -299,7 +300,15 @@ class Transfer:
 
     async def _fetch(self, root: Root, manifest: Manifest) -> str:
         self.phase = "verifying" if self.row.part_name else "downloading"
-        part, have = await asyncio.to_thread(self._work.open, root, manifest, self.row)
+        opening = asyncio.ensure_future(asyncio.to_thread(self._work.open, root, manifest, self.row))
+        try:
+            part, have = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped: wait until its part file is recorded, or whoever cancels leaves it behind.
+            for opened in await asyncio.gather(opening, return_exceptions=True):
+                if not isinstance(opened, BaseException):
+                    opened[0].close()
+            raise
         services = self._services
         self.row = services.store.get_download(self.row.transfer_id)
         try:

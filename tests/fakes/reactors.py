@@ -19,7 +19,7 @@ from p2pd.net.admission import Admission, AdmissionLimits
 from p2pd.net.context import make_context
 from p2pd.net.dealer import Link, Lost
 from p2pd.net.identity import Identity
-from p2pd.net.reactor import Reactor, Timer
+from p2pd.net.reactor import Reactor
 from p2pd.net.router import Conn, SealedRouter
 from p2pd.net.zap import ZapHandler
 from protocol.codec import encode
@@ -319,91 +319,6 @@ class Stranger:
         if not isinstance(event, Opened):
             raise RemoteProtocolError(f"{event} instead of a message")
         return decode_reply(event.header), bytes(event.payload)
-
-
-class ManualReactor:
-    """Stands in for a Reactor in one thread: `run` does what was called, `advance` fires timers."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
-        self.timers: list[Timer] = []
-        self.works: list[Callable[[], bool]] = []
-
-    def clock(self) -> float:
-        """Now."""
-        return self.now
-
-    def call(self, callback: Callable[..., object], *args: Any) -> None:
-        """Kept for `run`."""
-        self.calls.append((callback, args))
-
-    def later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
-        """Kept for `advance`."""
-        timer = Timer(self.now + delay, callback, args)
-        self.timers.append(timer)
-        return timer
-
-    def add_work(self, work: Callable[[], bool]) -> None:
-        """Kept for `run`."""
-        if work not in self.works:
-            self.works.append(work)
-
-    def run(self) -> None:
-        """Everything that was called, and all work."""
-        while self.calls or self.works:
-            while self.calls:
-                callback, args = self.calls.pop(0)
-                callback(*args)
-            for work in list(self.works):
-                if not work():
-                    self.works.remove(work)
-
-    def advance(self, seconds: float) -> None:
-        """Fires the timers of the next `seconds` in their order."""
-        end = self.now + seconds
-        while due := [timer for timer in self.timers if timer.when <= end]:
-            timer = min(due, key=lambda timer: timer.when)
-            self.timers.remove(timer)
-            self.now = max(self.now, timer.when)
-            timer.fire()
-            self.run()
-        self.now = end
-        self.run()
-
-
-class FakePeer:
-    """Stands in for peer.links.Peer: keeps what was asked, answers when told."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.device_id = make_device(name).device_id
-        self.endpoint = Endpoint(HOST, 8001)
-        self.asked: list[tuple[Any, Callable[[Any, memoryview], object]]] = []
-        self.detached: list[object] = []
-        self.dropped: list[str] = []
-
-    def ask(self, message: Any, answer: Callable[[Any, memoryview], object], timeout: float = 30.0) -> None:
-        """Kept for `answer`."""
-        self.asked.append((message, answer))
-
-    def detach(self, user: object) -> None:
-        """See Peer.detach."""
-        self.detached.append(user)
-
-    def drop(self, reason: str) -> None:
-        """See Peer.drop."""
-        self.dropped.append(reason)
-
-    @property
-    def messages(self) -> list[Any]:
-        """What is asked and not answered."""
-        return [message for message, _ in self.asked]
-
-    def answer(self, reply: Any, payload: bytes = b"", index: int = 0) -> None:
-        """Answers the oldest question, or the one at `index`."""
-        _, answer = self.asked.pop(index)
-        answer(reply, memoryview(payload))
 
 
 class Liar:

@@ -13,6 +13,7 @@ The rule: everything made here is ended and closed by the end of the block, in t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import random
@@ -39,6 +40,7 @@ from p2pd.storage.state import Download, Share
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import TrackerServer
 from p2pd.tracker.service import TrackerService
+from protocol.errors import Fault
 from protocol.frames import Dialect, Info
 from protocol.keys import NetworkSecret
 from protocol.manifest import Manifest, piece_size_for
@@ -224,7 +226,13 @@ class Swarm:
         server = TrackerServer(reactor, TrackerService(self._registry, "", random.Random(1)))
         identity = Identity(secret or self.secret, make_device("tracker"), Info("p2pd/test"), os.urandom)
         router = SealedRouter(reactor, identity, Dialect.TRACKER, Admission(PLENTY), "tracker", server)
-        self.port = router.bind(HOST, self.port)
+        while not self.port:
+            # Below the range that systems give out, so that nobody else gets it while the tracker is down.
+            port = random.SystemRandom().randrange(20_000, 32_000)
+            with contextlib.suppress(Fault):
+                self.port = router.bind(HOST, port)
+        if not router.port:
+            router.bind(HOST, self.port)
         reactor.start()
         self.tracker_reactor, self.tracker_router = reactor, router
 

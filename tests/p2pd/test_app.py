@@ -21,7 +21,7 @@ from p2pd.config import Settings, load
 from protocol import control
 from protocol.errors import Fault
 from tests.fakes.pair import make_device
-from tests.fakes.reactors import DEADLINE, HOST
+from tests.fakes.reactors import DEADLINE, HOST, until
 from tests.fakes.swarm import SECRET, eventually, octets
 
 
@@ -76,8 +76,7 @@ class Running:
 def run(work: Callable[[], Awaitable[None]]) -> None:
     threads = threading.active_count()
     asyncio.run(work())  # type: ignore[arg-type]
-    left = [thread.name for thread in threading.enumerate() if thread.name != "MainThread"]
-    assert threading.active_count() <= threads, left
+    until(lambda: threading.active_count() <= threads)
 
 
 def test_a_peer_with_a_tracker_does_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

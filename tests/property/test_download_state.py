@@ -146,7 +146,7 @@ class Downloading(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), piece=st.integers(0, 30))
     def answers_late(self, name: str, piece: int) -> None:
         """A piece from somebody who was not asked for it, or no longer."""
-        if piece < len(bin(self.everything)) - 2:
+        if piece < self.everything.bit_length():
             self.arrived(name, piece, 1.0)
 
     @rule(name=st.sampled_from([*NAMES, "stranger"]), piece=st.integers(0, 30))

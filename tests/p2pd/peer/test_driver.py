@@ -20,7 +20,7 @@ from protocol.errors import Refusal
 from protocol.limits import GIB, MIB
 from protocol.manifest import Manifest, zero_hash
 from protocol.peer import Available, Block, Done, GetBlock, Have, Interest, Refused
-from tests.fakes.reactors import FakePeer, ManualReactor
+from tests.fakes.manual import FakePeer, ManualReactor
 from tests.fakes.swarm import manifest_of, octets
 
 DATA = octets(4 * MIB + 100)

@@ -13,7 +13,7 @@ from protocol.errors import Refusal
 from protocol.limits import MANIFEST_PART, MIB
 from protocol.manifest import Manifest
 from protocol.peer import Available, GetManifest, ManifestPart, Refused
-from tests.fakes.reactors import FakePeer
+from tests.fakes.manual import FakePeer
 from tests.fakes.swarm import manifest_of
 
 COUNT = 2 * MANIFEST_PART // 32

@@ -88,7 +88,7 @@ def test_two_users_share_one_link(bench: Bench) -> None:
     bench.attach(second)
     assert second.ready.get() is peer
     assert not second.ready.items
-    assert len(bench.uploader.openings.items) == 1
+    assert len(bench.uploader.openings.wait(1)) == 1
     answers: Box[Any] = Box()
     bench.on(lambda: peer.ask(Interest(0, ID), lambda reply, payload: answers.put(reply)))
     assert answers.get() == Available(1, True)

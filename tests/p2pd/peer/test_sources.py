@@ -14,7 +14,7 @@ from p2pd.peer.sources import MAX_SOURCES, REMEMBER_SECONDS, SourceFinder
 from p2pd.storage.state import State
 from protocol.errors import Fault
 from protocol.tracker import Ok, Source, Sources
-from tests.fakes.reactors import FakePeer, ManualReactor
+from tests.fakes.manual import FakePeer, ManualReactor
 
 ID = bytes(32)
 OWN = b"o" * 20

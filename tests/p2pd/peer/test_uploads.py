@@ -28,7 +28,7 @@ from protocol.peer import (
     ManifestPart,
     Refused,
 )
-from tests.fakes.reactors import ManualReactor
+from tests.fakes.manual import ManualReactor
 from tests.fakes.swarm import manifest_of, octets
 
 DATA = octets(2 * MIB + 9)

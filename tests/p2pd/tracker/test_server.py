@@ -27,7 +27,8 @@ from protocol.tracker import (
     Refused,
     Search,
 )
-from tests.fakes.reactors import HOST, ManualReactor
+from tests.fakes.manual import ManualReactor
+from tests.fakes.reactors import HOST
 
 EPOCH = b"e" * 8
 

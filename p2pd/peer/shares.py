@@ -122,6 +122,14 @@ class Shares:
             return share, None
         return share, self._hash(share, stamp.size, new=known is None)
 
+    async def take_download(self, path: str, name: str, manifest: Manifest) -> None:
+        """As add_download; a file that cannot be shared is a line in the log, for the download itself is done."""
+        try:
+            await asyncio.to_thread(os.stat, path)
+            self.add_download(path, name, manifest)
+        except (OSError, Fault, FileChanged) as error:
+            log.warning("! %s is not shared: %s", safe(path), error)
+
     def add_download(self, path: str, name: str, manifest: Manifest) -> Share:
         """Shares a finished download, whose manifest is known: nothing is hashed.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from p2pd.peer.localcopy import copy_local
 from p2pd.peer.partwork import PartWork
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
-from p2pd.storage.hashing import FileChanged
 from p2pd.storage.partfile import PartFile
 from p2pd.storage.root import DiskFull, Root, StorageError, StorageMissing
 from p2pd.storage.state import Download, State
@@ -223,7 +221,7 @@ class Transfer:
             root.close()
         log.info("= %s done: %s", self.row.transfer_id, safe(path))
         if self.row.share:
-            await self._share(path, manifest)
+            await self._services.shares.take_download(path, self.row.name, manifest)
 
     async def _locate(self) -> Manifest:
         store, row = self._services.store, self.row
@@ -322,13 +320,6 @@ class Transfer:
             return await asyncio.to_thread(self._work.finish, part, self.row)
         finally:
             part.close()
-
-    async def _share(self, path: str, manifest: Manifest) -> None:
-        try:
-            await asyncio.to_thread(os.stat, path)
-            self._services.shares.add_download(path, self.row.name, manifest)
-        except (OSError, Fault, FileChanged) as error:
-            log.warning("! %s is not shared: %s", safe(path), error)
 
     # -- driving ------------------------------------------------------------------------------------------
 

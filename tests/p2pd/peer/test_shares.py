@@ -379,7 +379,9 @@ def test_a_file_being_hashed_at_the_end_is_hashed_at_the_next_start(tmp_path: Pa
     run(tmp_path, work)
 
 
-def test_a_download_that_cannot_be_shared_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_download_that_cannot_be_shared_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def work(bench: Bench) -> None:
         await bench.shares.take_download(str(bench.path), "b.bin", manifest_of(DATA))
         assert bench.catalogue.find(ID) is not None

@@ -11,8 +11,8 @@ import math
 
 from protocol.limits import MAX_BLOCK, MAX_OUTSTANDING_BLOCKS
 
-FLOOR = 4  # blocks: one being sealed, one on the wire, one being opened, one request on its way
-START = 8
+FLOOR = 12  # blocks: with 4 (one sealed, one on the wire, one opened, one asked for) every hiccup of a thread or disk is felt
+START = 16
 PERIOD = 10.0  # seconds for which a shortest round trip counts
 SMOOTHING = 0.2
 

@@ -79,16 +79,13 @@ class Downloads:
         Raises Fault exists (with the path), storage (directory), usage (name).
         """
         target = self._target_name(wanted)
-        for transfer in self._active.values():
-            row = transfer.row
-            same = (row.content_id, row.directory, row.target_name) == (
-                wanted.content_id,
-                wanted.directory,
-                target,
-            )
-            if same:
-                return transfer
+        running = self._running(wanted, target)
+        if running is not None:
+            return running
         taken = await asyncio.to_thread(_check_target, wanted, target)
+        running = self._running(wanted, target)  # the same may have been asked for meanwhile
+        if running is not None:
+            return running
         if taken:
             raise Fault(
                 "exists",
@@ -109,6 +106,15 @@ class Downloads:
             from_user=wanted.file is not None,
         )
         return self._begin(row)
+
+    def _running(self, wanted: Wanted, target: str) -> Transfer | None:
+        """The download under way of this content to this place."""
+        place = (wanted.content_id, wanted.directory, target)
+        for transfer in self._active.values():
+            row = transfer.row
+            if (row.content_id, row.directory, row.target_name) == place:
+                return transfer
+        return None
 
     def _target_name(self, wanted: Wanted) -> str:
         if wanted.file is not None:

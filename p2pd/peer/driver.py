@@ -259,6 +259,9 @@ class Driver:
             self._apply(PieceBad(peer.name, piece))
 
     def _done(self, peer: Peer, piece: int, assembly: _Assembly) -> None:
+        peer.failures = (
+            0  # a link that gives nothing good is redialled less and less, however often it comes about
+        )
         if peer.name not in self._givers:
             self._givers.add(peer.name)
             self._owner.gave(peer)

@@ -108,6 +108,7 @@ class ManifestFetch:
             return
         self._data += payload
         self.progress_at = time.monotonic()
+        source.failures = 0
         if len(self._data) < reply.total:
             self._next()
             return

@@ -160,7 +160,6 @@ class Links:
             self._closed(peer, Lost("unreachable", f"cannot dial {peer.endpoint}: {error}"))
 
     def _ready(self, peer: Peer) -> None:
-        peer.failures = 0
         for user in list(peer.users):
             user.peer_ready(peer)
 

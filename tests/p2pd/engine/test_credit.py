@@ -58,10 +58,10 @@ def test_the_window_shrinks_step_by_step() -> None:
 def test_trouble_halves_down_to_one_block() -> None:
     window = Window()
     sizes = []
-    for _ in range(5):
+    for _ in range(6):
         window.trouble()
         sizes.append(window.size)
-    assert sizes == [4, 2, 1, 1, 1]
+    assert sizes == [START // 2, START // 4, START // 8, START // 16, 1, 1]
     window.delivered(MIB, 0.001, 1.0)
     assert window.size == FLOOR
 

@@ -185,6 +185,7 @@ def test_a_busy_source_is_asked_again_at_the_next_tick_however_often_it_refuses(
     peer = bench.source("a")
     for _ in range(3):
         give(peer, index=-1)
+    bench.state.sources["a"].window.size = 2
     for code in (Refusal.BUSY, Refusal.LIMIT):
         peer.answer(Refused(2, code, 1))
     for _ in range(5):

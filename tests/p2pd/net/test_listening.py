@@ -97,10 +97,10 @@ def test_connections_over_the_limit_are_cut() -> None:
     with Net(AdmissionLimits(per_address=1)) as net:
         guarded = Guarded(net)
         net.stranger(guarded.port).send(b"1")
-        guarded.frames.get()
+        kept, _ = guarded.frames.get()
         net.stranger(guarded.port, reconnect_ivl=-1).send(b"2")
-        guarded.gone.get()
-        assert not guarded.frames.items
+        # A frame may be quicker than the news of its connection; the connection ends all the same.
+        assert guarded.gone.get() != kept
         net.on(net.listening, guarded.close)
 
 

@@ -24,7 +24,7 @@ HEARTBEAT_TTL_MS = 60_000
 CONNECT_MS = 10_000
 
 LISTENER_RCVHWM = 16
-LISTENER_SNDHWM = 8
+LISTENER_SNDHWM = 16
 DIALER_RCVHWM = 8
 DIALER_SNDHWM = 2 * limits.MAX_OUTSTANDING_BLOCKS
 IPC_HWM = 64
@@ -86,8 +86,9 @@ TABLE: Mapping[Kind, tuple[Option, ...]] = {
         Option(
             zmq.SocketOption.SNDHWM,
             LISTENER_SNDHWM,
-            "a memory guard: 8 sealed blocks of 1 MiB for a slow reader. Fairness comes from credit; the 64 "
-            "requests a peer may have open wait unsealed; a full queue is EAGAIN, which the router polls for",
+            "a memory guard: 16 sealed blocks of 1 MiB for a slow reader, above the least credit window so that a quick one "
+            "never fills it. Fairness comes from credit; the 64 requests a peer may have open wait unsealed; a full queue "
+            "is EAGAIN, which the router polls for",
         ),
         Option(zmq.SocketOption.BACKLOG, 64, "as many as may be unauthenticated at a time"),
     ),

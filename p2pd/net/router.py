@@ -31,7 +31,7 @@ log = logging.getLogger("p2pd.net.router")
 
 BATCH = 64  # messages taken per wake-up, so that timers and other work get their turn
 RETRY_SECONDS = 0.002  # how soon a full queue is tried again
-RETRY_SECONDS_MAX = 0.05
+RETRY_SECONDS_MAX = 0.008
 BACKLOG = 128  # sealed records waiting for one connection; more means it does not read
 STALL_SECONDS = 60.0  # a connection that takes nothing for so long is closed
 

@@ -116,7 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _discard()
         return _report(Fault("storage", f"input or output failed: {error}"), words)
-    except Exception as error:
+    except (
+        Exception
+    ) as error:  # a person gets a line and a status, whatever went wrong; a traceback only on request
         if os.environ.get("P2PCTL_DEBUG"):
             raise
         message = f"p2pctl did not expect this: {type(error).__name__}: {error}"

@@ -141,7 +141,7 @@ class ZapHandler:
             return b"400", b"no such domain"
         try:
             verdict = door.allow_connection(canonical(address.decode("ascii", "replace")), self._clock())
-        except Exception:
+        except Exception:  # a dead handler would refuse everybody: a fault costs this connection only
             _log.exception("! zap: admission failed; the connection is refused")
             return b"500", b"internal"
         if verdict:

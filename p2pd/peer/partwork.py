@@ -66,7 +66,7 @@ class PartWork:
         try:
             committed = Bitfield.from_bits(manifest.count, have).to_bytes()
             self._store.set_part(row.transfer_id, part.name, part.identity, committed, self.resumed)
-        except BaseException:
+        except BaseException:  # nobody gets the part file, so nobody else would close it
             part.close()
             raise
         return part, have

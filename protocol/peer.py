@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from protocol.codec import Decoder
 from protocol.ids import CONTENT_ID_SIZE
-from protocol.limits import MAX_BLOCK, MAX_CONTROL_MESSAGE, MAX_FILE, MAX_MANIFEST, MAX_PIECES
+from protocol.limits import MAX_ARRAY, MAX_BLOCK, MAX_CONTROL_MESSAGE, MAX_FILE, MAX_MANIFEST, MAX_PIECES
 
 RequestNumber = Annotated[int, Meta(ge=0, lt=2**32)]
 ContentId = Annotated[bytes, Meta(min_length=CONTENT_ID_SIZE, max_length=CONTENT_ID_SIZE)]
@@ -48,10 +48,14 @@ class GetBlock(Struct, array_like=True, forbid_unknown_fields=True, tag=18):
 
 
 class Cancel(Struct, array_like=True, forbid_unknown_fields=True, tag=19):
-    """Requests for this content that are still queued are answered with Refused(CANCELLED); `req` is answered by Done."""
+    """Requests for this content that are still queued are answered with Refused(CANCELLED); `req` is answered by Done.
+
+    With `pieces`, only those for blocks of these pieces.
+    """
 
     req: RequestNumber
     content_id: ContentId
+    pieces: Annotated[list[PieceIndex], Meta(max_length=MAX_ARRAY)] = []
 
 
 class Available(Struct, array_like=True, forbid_unknown_fields=True, tag=24):

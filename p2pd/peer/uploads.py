@@ -123,7 +123,7 @@ class Uploads:
         queue = self._queues[conn]
         kept: deque[GetBlock | GetManifest] = deque()
         for waiting in queue:
-            if waiting.content_id == request.content_id:
+            if _is_cancelled(waiting, request):
                 conn.send(Refused(waiting.req, Refusal.CANCELLED))
             else:
                 kept.append(waiting)
@@ -213,3 +213,9 @@ class Uploads:
         self._catalogue.remove(served.content_id, served.share_id)
         self._on_changed(served)
         return Refusal.CHANGED
+
+
+def _is_cancelled(waiting: GetBlock | GetManifest, request: Cancel) -> bool:
+    if waiting.content_id != request.content_id:
+        return False
+    return not request.pieces or (isinstance(waiting, GetBlock) and waiting.piece in request.pieces)

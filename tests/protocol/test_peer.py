@@ -17,7 +17,8 @@ REQUESTS = [
     (peer.Interest(1, CONTENT), [16, 1, CONTENT]),
     (peer.GetManifest(2, CONTENT, 262_144), [17, 2, CONTENT, 262_144]),
     (peer.GetBlock(3, CONTENT, 7, 0, MAX_BLOCK), [18, 3, CONTENT, 7, 0, MAX_BLOCK]),
-    (peer.Cancel(4, CONTENT), [19, 4, CONTENT]),
+    (peer.Cancel(4, CONTENT), [19, 4, CONTENT, []]),
+    (peer.Cancel(4, CONTENT, [3, 65_535]), [19, 4, CONTENT, [3, 65_535]]),
 ]
 REPLIES = [
     (peer.Available(1, True), [24, 1, True]),
@@ -50,6 +51,10 @@ def test_a_refusal_may_leave_out_when_to_ask_again() -> None:
     assert peer.decode_reply(pack([28, 5, 2])) == peer.Refused(5, 2, 0)
 
 
+def test_a_cancel_may_leave_out_the_pieces() -> None:
+    assert peer.decode_request(pack([19, 4, CONTENT])) == peer.Cancel(4, CONTENT, [])
+
+
 @pytest.mark.parametrize("fields", [fields for _, fields in REPLIES])
 def test_an_answer_is_no_request(fields: list[Any]) -> None:
     with pytest.raises(RemoteProtocolError):
@@ -80,6 +85,9 @@ def test_a_request_is_no_answer(fields: list[Any]) -> None:
         [18, 1, CONTENT, 0, 0, 0],
         [18, 1, CONTENT, 0, 0, MAX_BLOCK + 1],
         [18, 1, CONTENT, 0, 0.0, 1],
+        [19, 1, CONTENT, [MAX_PIECES]],
+        [19, 1, CONTENT, [0] * 1025],
+        [19, 1, CONTENT, 0],
         [20, 1, CONTENT],
         [],
         ["16", 1, CONTENT],

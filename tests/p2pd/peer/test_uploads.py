@@ -207,6 +207,22 @@ def test_cancel_answers_what_waits_for_this_content(bench: Bench) -> None:
     ]
 
 
+def test_cancel_of_some_pieces_leaves_the_others_and_the_manifest(bench: Bench) -> None:
+    conn = bench.conn()
+    bench.ask(conn, GetBlock(1, ID, 0, 0, 1), run=False)
+    bench.ask(conn, GetBlock(2, ID, 1, 0, 1), run=False)
+    bench.ask(conn, GetManifest(3, ID, 0), run=False)
+    bench.ask(conn, GetBlock(4, ID, 1, 1, 1), run=False)
+    bench.ask(conn, Cancel(5, ID, [1, 2]))
+    assert [(message.req, type(message)) for message, _ in conn.sent] == [
+        (2, Refused),
+        (4, Refused),
+        (5, Done),
+        (1, Block),
+        (3, ManifestPart),
+    ]
+
+
 def test_whoever_leaves_is_served_no_more(bench: Bench) -> None:
     conn, other = bench.conn(), bench.conn()
     bench.ask(conn, GetBlock(1, ID, 0, 0, 1), run=False)

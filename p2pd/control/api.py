@@ -8,40 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
 from p2pd.control import params as read_params
+from p2pd.control.fetching import Fetching
 from p2pd.control.items import (
     Item,
     hit_item,
     member_item,
     own_hit_item,
-    progress_item,
     share_item,
-    transfer_item,
 )
+from p2pd.control.pages import cut, page
 from p2pd.control.server import Method, Progress
 from p2pd.control.status import Status
-from p2pd.peer.downloads import Wanted
 from p2pd.peer.finding import Query
 from p2pd.peer.service import PeerService
 from p2pd.peer.shares import HashJob
-from p2pd.peer.transfer import Transfer
-from p2pd.storage.state import Download, Share
-from protocol.control import Reference, parse_reference
+from p2pd.storage.state import Share
+from protocol.control import parse_reference
 from protocol.display import safe
 from protocol.errors import Fault
-from protocol.limits import CONTROL_PAGE, MAX_CONTROL_REPLY, MAX_FILE
+from protocol.limits import CONTROL_PAGE, MAX_FILE
 from protocol.manifest import Manifest
 from protocol.tracker import By, Hit, Sort
 from protocol.version import CONTROL_VERSION, VERSION, WIRE_VERSION
 
 PUBLISH_SECONDS = 10.0
 PROGRESS_SECONDS = 0.2
-PAGE_OCTETS = MAX_CONTROL_REPLY * 3 // 4
-POLICIES = ("fail", "skip", "rename", "overwrite")
 SORTS = {sort.name.lower(): sort for sort in Sort}
 
 
@@ -64,10 +59,7 @@ class ControlApi:
             "all_files": self.all_files,
             "info": self.info,
             "peers": self.peers,
-            "download": self.download,
-            "wait": self.wait,
-            "transfers": self.transfers,
-            "cancel": self.cancel,
+            **Fetching(lambda: self._peer).methods,
         }
 
     @property
@@ -151,11 +143,11 @@ class ControlApi:
             if not number.isdigit():
                 raise Fault("usage", "bad cursor", "take it from `next` of the page before")
             shares = [share for share in shares if (share.name, share.share_id) > (name, int(number))]
-        items, rest = _cut([share_item(share) for share in shares[: asked.limit or CONTROL_PAGE]])
+        items, rest = cut([share_item(share) for share in shares[: asked.limit or CONTROL_PAGE]])
         count = len(items)
         more = rest or len(shares) > count
         last = shares[count - 1] if count else None
-        return _page(items, f"{last.share_id}:{last.name}" if more and last else None)
+        return page(items, f"{last.share_id}:{last.name}" if more and last else None)
 
     async def remove(self, params: dict[str, Any], progress: Progress) -> Item:
         """Shares a file no more."""
@@ -221,7 +213,7 @@ class ControlApi:
         answer = await self._peer.finder.search(query, limit or CONTROL_PAGE, cursor or "")
         items = [self._hit(hit) for hit in answer.hits]
         return {
-            **_page(items, answer.next or None),
+            **page(items, answer.next or None),
             "partial": bool(answer.faults),
             "warnings": [fault.message for fault in answer.faults],
         }
@@ -259,128 +251,7 @@ class ControlApi:
         members, after, faults = await peer.finder.members(content_id, asked.cursor or "")
         items = [member_item(member, peer.own_id) for member in members]
         return {
-            **_page(items, after or None),
+            **page(items, after or None),
             "partial": bool(faults),
             "warnings": [fault.message for fault in faults],
         }
-
-    # -- fetch --------------------------------------------------------------------------------------------
-
-    async def download(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Begins a download; answers with the transfer at once."""
-        asked = read_params.read(read_params.Download, params)
-        peer = self._peer
-        exists = asked.exists or "fail"
-        if exists not in POLICIES:
-            raise Fault("usage", f"unknown policy {exists!r}", f"one of {', '.join(POLICIES)}")
-        hit, _ = await peer.finder.resolve(asked.ref)
-        reference = parse_reference(asked.ref)
-        wanted = Wanted(
-            content_id=hit.content_id,
-            name=reference.value
-            if reference.kind == "name" and reference.value in hit.names
-            else hit.names[0],
-            size=hit.size,
-            directory=os.path.realpath(asked.directory),
-            file=asked.file,
-            prefix="downloaded_" if asked.prefix is None else asked.prefix,
-            exists=exists,
-            share=peer.share_downloads if asked.share is None else asked.share,
-            # Whoever asks by SHA-256 gets that SHA-256 or an error; the id alone proves every other download.
-            check_sha256=_wanted_sha256(reference, hit),
-        )
-        try:
-            found = await peer.downloads.add(wanted)
-        except Fault as fault:
-            if fault.code == "exists" and exists == "skip":
-                return _skipped(wanted, hit, str(fault.details["path"]))
-            raise
-        return self._transfer(found)
-
-    def _transfer(self, found: Transfer | Download) -> Item:
-        row = found.row if isinstance(found, Transfer) else found
-        return transfer_item(found, self._peer.sha256_of(row.content_id))
-
-    async def wait(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Answers when a transfer is over."""
-        asked = read_params.read(read_params.Transfer, params)
-        found = self._peer.downloads.get(asked.transfer)
-        if isinstance(found, Transfer):
-            while not found.done.is_set():
-                await progress(progress_item(found))
-                try:
-                    await asyncio.wait_for(found.done.wait(), PROGRESS_SECONDS)
-                except TimeoutError:
-                    continue
-        return self._transfer(found)
-
-    async def transfers(self, params: dict[str, Any], progress: Progress) -> Item:
-        """All transfers, newest first."""
-        asked = read_params.read(read_params.Page, params)
-        limit = asked.limit or CONTROL_PAGE
-        found = self._peer.downloads.page(limit, asked.cursor)
-        items, rest = _cut([self._transfer(one) for one in found])
-        more = rest or len(found) == limit
-        return _page(items, items[-1]["transfer"] if more and items else None)
-
-    async def cancel(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Gives a transfer up."""
-        asked = read_params.read(read_params.Transfer, params)
-        return self._transfer(await self._peer.downloads.cancel(asked.transfer))
-
-
-def _page(items: list[Item], after: str | None) -> Item:
-    return {"items": items, "next": after, "partial": False, "warnings": []}
-
-
-def _cut(items: list[Item]) -> tuple[list[Item], bool]:
-    """As many of `items` as fit one reply, and whether any are left."""
-    room = PAGE_OCTETS
-    for index, item in enumerate(items):
-        room -= len(repr(item))
-        if room < 0 and index:
-            return items[:index], True
-    return items, False
-
-
-def _wanted_sha256(reference: Reference, hit: Hit) -> str:
-    """The digits of a SHA-256 that the user gave; a content id proves itself."""
-    if reference.kind == "sha256":
-        return reference.value
-    return reference.value if reference.kind == "id" and reference.value != hit.content_id.hex() else ""
-
-
-def _skipped(wanted: Wanted, hit: Hit, path: str) -> Item:
-    now = time.time()
-    row = Download(
-        transfer_id="",
-        content_id=hit.content_id,
-        name=wanted.name,
-        size=hit.size,
-        directory=wanted.directory,
-        target_name=os.path.basename(path),
-        part_name="",
-        exists_policy="skip",
-        state="done",
-        error_code=None,
-        error=None,
-        created_at=now,
-        finished_at=now,
-        path=path,
-        resumed_bytes=0,
-        received_bytes=0,
-        check_sha256="",
-        share=False,
-        from_user=False,
-        part_stamp=None,
-        committed=b"",
-    )
-    item = transfer_item(row, hit.sha256.hex())
-    return {
-        **item,
-        "transfer": None,
-        "state": "skipped",
-        "received_bytes": 0,
-        "verified": False,
-        "sources": 0,
-    }

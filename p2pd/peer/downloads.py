@@ -8,8 +8,9 @@ import os
 import time
 from dataclasses import dataclass
 
+from p2pd.peer.attempt import Services
 from p2pd.peer.partwork import FREE_RESERVE
-from p2pd.peer.transfer import Services, Transfer
+from p2pd.peer.transfer import Transfer
 from p2pd.storage.root import Root, check_local_name
 from p2pd.storage.state import Download
 from protocol.display import safe
@@ -133,7 +134,6 @@ class Downloads:
 
     def _begin(self, row: Download) -> Transfer:
         transfer = self._active[row.transfer_id] = Transfer(self._services, row)
-        transfer.phase = "queued"
         watcher = asyncio.create_task(self._watch(transfer))
         watcher.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._start_next()

@@ -24,6 +24,7 @@ from p2pd.net.identity import Identity
 from p2pd.net.listening import dialer_guard
 from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
+from p2pd.peer.attempt import Services
 from p2pd.peer.catalogue import Catalogue, Served
 from p2pd.peer.downloads import Downloads
 from p2pd.peer.finding import Finder
@@ -31,7 +32,6 @@ from p2pd.peer.links import Links
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
 from p2pd.peer.trackers import TrackerClient
-from p2pd.peer.transfer import Services
 from p2pd.peer.uploads import Uploads
 from p2pd.storage.state import State
 from protocol.handshake import Dialect

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pd.peer.transfer import HOPE_SECONDS
+from p2pd.peer.attempt import HOPE_SECONDS
 from tests.fakes.processes import Daemon, Swarm, make_file, until, write_password
 
 

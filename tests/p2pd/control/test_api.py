@@ -3,68 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from p2pd.control import api as api_module
-from p2pd.control.api import ControlApi, _cut
-from p2pd.control.status import Status
+from p2pd.control import pages
 from protocol import control
-from protocol.errors import Fault
 from protocol.ids import device_text
-from tests.fakes.swarm import Member, Swarm, manifest_of, octets
-
-DATA = octets(70_000)
-ID = manifest_of(DATA).content_id.hex()
-SHA = hashlib.sha256(DATA).hexdigest()
-
-
-class Asker:
-    """Calls methods as the server does."""
-
-    def __init__(self, member: Member | None) -> None:
-        self.stopped = asyncio.Event()
-        self.events: list[Mapping[str, Any]] = []
-        service = member.service if member else None
-        status = Status(
-            network="test", key_check="k-1", device_id=bytes(20), roles=[], home="/h", peer=service,
-            peer_listen="", tracker_listen="", tracker_stats=None,
-        )  # fmt: skip
-        self.api = ControlApi(status, service, self.stopped.set)
-
-    async def __call__(self, method: str, **params: Any) -> Any:
-        return await self.api.methods[method](params, self.progress)
-
-    async def progress(self, event: Mapping[str, Any]) -> None:
-        self.events.append(event)
-
-    async def fault(self, method: str, **params: Any) -> Fault:
-        with pytest.raises(Fault) as caught:
-            await self(method, **params)
-        return caught.value
-
-
-def run(directory: Path, work: Callable[[Asker, Asker, Member, Member], Awaitable[None]]) -> None:
-    """Runs `work(ask alice, ask bob, alice, bob)`."""
-
-    async def main() -> None:
-        async with Swarm(directory) as swarm:
-            alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
-            await work(Asker(alice), Asker(bob), alice, bob)
-
-    asyncio.run(main())
-
-
-def put(member: Member, name: str = "a.bin", data: bytes = DATA) -> str:
-    path = member.files / name
-    path.write_bytes(data)
-    return str(path)
-
+from tests.fakes.asker import DATA, ID, SHA, Asker, put, run
+from tests.fakes.swarm import Member, Swarm
 
 # -- daemon -----------------------------------------------------------------------------------------------
 
@@ -174,25 +122,18 @@ def test_lists_are_cut_into_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for number in range(5):
             await a.share(f"{number}.bin", b"%d" % number, publish=False)
         names: list[str] = []
-        cursor, pages = None, 0
-        while pages == 0 or cursor:
+        cursor, count = None, 0
+        while count == 0 or cursor:
             page = await alice("list", limit=2, cursor=cursor)
             names += [item["name"] for item in page["items"]]
-            cursor, pages = page["next"], pages + 1
-        assert (names, pages) == ([f"{number}.bin" for number in range(5)], 3)
+            cursor, count = page["next"], count + 1
+        assert (names, count) == ([f"{number}.bin" for number in range(5)], 3)
         assert (await alice.fault("list", cursor="x")).code == "usage"
-        monkeypatch.setattr(api_module, "PAGE_OCTETS", 10)
+        monkeypatch.setattr(pages, "PAGE_OCTETS", 10)
         page = await alice("list")
         assert (len(page["items"]), page["next"] is None) == (1, False)
 
     run(tmp_path, work)
-
-
-def test_a_page_holds_at_least_one_item() -> None:
-    items: list[dict[str, Any]] = [{"text": "x" * api_module.PAGE_OCTETS}] * 3
-    assert _cut(items) == (items[:1], True)
-    assert _cut([]) == ([], False)
-    assert _cut([{"a": 1}] * 10) == ([{"a": 1}] * 10, False)
 
 
 # -- find -------------------------------------------------------------------------------------------------
@@ -253,90 +194,3 @@ def test_without_a_tracker_only_what_is_our_own_is_known(tmp_path: Path) -> None
             assert (info["id"], info["sources"], info["peers"]) == (ID, 0, [])
 
     asyncio.run(main())
-
-
-# -- fetch ------------------------------------------------------------------------------------------------
-
-
-def test_download_and_wait(tmp_path: Path) -> None:
-    async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
-        await a.share("a.bin", DATA)
-        begun = await bob("download", ref="a.bin", directory=str(b.files))
-        assert (begun["id"], begun["path"]) == (ID, str(b.files / "downloaded_a.bin"))
-        ended = await bob("wait", transfer=begun["transfer"])
-        assert (ended["state"], ended["verified"], ended["received_bytes"], ended["sha256"]) == (
-            "done",
-            True,
-            len(DATA),
-            SHA,
-        )
-        assert ended["from"] == [f"127.0.0.1:{a.service.router.port}"]
-        assert Path(ended["path"]).read_bytes() == DATA
-        if bob.events:
-            assert bob.events[0]["transfer"] == begun["transfer"]
-        assert (await bob("wait", transfer=begun["transfer"]))["state"] == "done"
-        assert [item["transfer"] for item in (await bob("transfers"))["items"]] == [begun["transfer"]]
-        assert (await bob("cancel", transfer=begun["transfer"]))["state"] == "done"
-        assert (await bob.fault("wait", transfer="t-99")).code == "not_found"
-
-    run(tmp_path, work)
-
-
-@pytest.mark.parametrize(
-    ("params", "name", "checked"),
-    [
-        ({"ref": "a.bin"}, "downloaded_a.bin", False),
-        ({"ref": f"sha256:{SHA}"}, "downloaded_a.bin", True),
-        ({"ref": SHA}, "downloaded_a.bin", True),
-        ({"ref": ID, "prefix": ""}, "a.bin", False),
-        ({"ref": ID, "file": "mine"}, "mine", False),
-    ],
-)
-def test_where_it_goes_and_what_is_checked(
-    tmp_path: Path, params: dict[str, Any], name: str, checked: bool
-) -> None:
-    async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
-        await a.share("a.bin", DATA)
-        begun = await bob("download", directory=str(b.files), share=False, **params)
-        ended = await bob("wait", transfer=begun["transfer"])
-        assert (ended["path"], ended["sha256_checked"]) == (str(b.files / name), checked)
-        assert b.service.store.list_shares() == []
-
-    run(tmp_path, work)
-
-
-def test_targets_that_exist(tmp_path: Path) -> None:
-    async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
-        await a.share("a.bin", DATA)
-        directory = str(b.files)
-        path = put(b, "downloaded_a.bin", b"mine")
-        fault = await bob.fault("download", ref=ID, directory=directory)
-        assert (fault.code, fault.details["path"]) == ("exists", path)
-        skipped = await bob("download", ref=ID, directory=directory, exists="skip")
-        assert (skipped["state"], skipped["transfer"], skipped["path"]) == ("skipped", None, path)
-        assert (await bob("transfers"))["items"] == []
-        assert "rename" in (await bob.fault("download", ref=ID, directory=directory, exists="eat")).hint
-        begun = await bob("download", ref=ID, directory=directory, exists="rename")
-        ended = await bob("wait", transfer=begun["transfer"])
-        assert ended["path"] == str(b.files / "downloaded_a (1).bin")
-        assert Path(path).read_bytes() == b"mine"
-
-    run(tmp_path, work)
-
-
-def test_transfers_are_listed_in_pages_newest_first_and_cancelled(tmp_path: Path) -> None:
-    async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
-        begun = [await b.begin(manifest_of(DATA), file=str(number)) for number in range(3)]
-        ids = [transfer.row.transfer_id for transfer in begun]
-        first = await bob("transfers", limit=2)
-        assert [item["transfer"] for item in first["items"]] == ids[:0:-1]
-        rest = await bob("transfers", limit=2, cursor=first["next"])
-        assert [item["transfer"] for item in rest["items"]] == ids[:1]
-        assert rest["next"] is None
-        waiting = asyncio.create_task(bob("wait", transfer=ids[0]))
-        await asyncio.sleep(0)
-        assert (await bob("cancel", transfer=ids[0]))["state"] == "cancelled"
-        assert (await waiting)["state"] == "cancelled"
-        assert bob.events[0]["transfer"] == ids[0]
-
-    run(tmp_path, work)

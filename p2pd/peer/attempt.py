@@ -1,0 +1,259 @@
+"""One try of a download: its manifest, its part file, its sources, its name. On the event loop; disk work in threads.
+
+The rule: it ends with the path of the finished file or with the Fault that stopped it, and what was committed by then stays. What happens
+next is not its business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass
+
+from p2pd.engine.download import DownloadState
+from p2pd.net.bridge import post, run_on, settle
+from p2pd.net.reactor import Reactor
+from p2pd.peer.catalogue import Catalogue
+from p2pd.peer.driver import WRONG_DATA, Driver, Owner
+from p2pd.peer.fetch import ManifestFetch
+from p2pd.peer.links import Peer
+from p2pd.peer.localcopy import copy_local
+from p2pd.peer.partwork import PartWork
+from p2pd.peer.record import Record
+from p2pd.peer.shares import Shares
+from p2pd.peer.sources import SourceFinder
+from p2pd.storage.partfile import PartFile
+from p2pd.storage.root import Root, StorageError
+from p2pd.storage.state import Download, State
+from protocol.display import safe
+from protocol.errors import Fault
+from protocol.manifest import Manifest
+
+log = logging.getLogger("p2pd.peer.attempt")
+
+HOPE_SECONDS = 20.0  # a download that never got an octet fails after so long without a source
+_NO_MORE = -1
+
+
+@dataclass(slots=True)
+class Services:
+    """What every transfer uses."""
+
+    store: State
+    reactor: Reactor
+    finder: SourceFinder
+    shares: Shares
+    catalogue: Catalogue
+    rng: random.Random
+
+
+class Attempt:
+    """See the module. Counters and `phase` may be read at any time on the loop; `wake` is set when looking for sources may help."""
+
+    def __init__(self, services: Services, record: Record, work: PartWork, wake: asyncio.Event) -> None:
+        self.phase = "locating"  # locating, downloading, stalled, verifying
+        self.manifest: Manifest | None = None
+        self.driver: Driver | None = None
+        self.givers: dict[str, str] = {}
+        self.problem: Fault | None = None  # why nothing comes at the moment
+        self._services = services
+        self._record = record
+        self._work = work
+        self._wake = wake
+        self._hopeful_since = time.monotonic()
+        self._liar = ""  # a source that sent wrong data
+
+    @property
+    def row(self) -> Download:
+        """The row as it is now."""
+        return self._record.row
+
+    async def run(self) -> str:
+        """The whole of it; the path. Raises Fault: DiskFull, StorageMissing and others of storage, network, integrity."""
+        self.manifest = manifest = await self._locate()
+        root = await asyncio.to_thread(Root, self.row.directory)
+        try:
+            path = await asyncio.to_thread(self._work.finished_before, root, self.row)
+            return path if path is not None else await self._fetch(root, manifest)
+        finally:
+            root.close()
+
+    # -- manifest -----------------------------------------------------------------------------------------
+
+    async def _locate(self) -> Manifest:
+        store, row = self._services.store, self.row
+        octets = store.manifest(row.content_id)
+        if octets is not None:
+            return self._accept(Manifest.decode(octets, row.content_id))
+        self.phase = "locating"
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Manifest] = loop.create_future()
+
+        def done(manifest: Manifest) -> None:
+            settle(loop, found, manifest)
+
+        fetch = ManifestFetch(row.content_id, done, lambda peer, lost: post(loop, self._wake.set))
+        try:
+            while not found.done():
+                self.problem = await self._services.finder.offer(row.content_id, fetch)
+                await self._pause(found)
+                if not found.done():
+                    self._hopeful_since = max(self._hopeful_since, fetch.progress_at)
+                    self._check_hope()
+            manifest = found.result()
+        finally:
+            self._services.reactor.call(fetch.stop)
+        store.put_manifest(manifest)
+        return self._accept(manifest)
+
+    def _accept(self, manifest: Manifest) -> Manifest:
+        """Believes the manifest, which the content id proves, and not what somebody told the tracker about it.
+
+        Raises Fault integrity when the user asked for a SHA-256 and the manifest states another one.
+        """
+        wanted = self.row.check_sha256
+        if wanted and not manifest.sha256.hex().startswith(wanted):
+            raise Fault(
+                "integrity",
+                f"{safe(self.row.name)} does not have the SHA-256 that was asked for",
+                "somebody published it under a wrong SHA-256; ask for another copy by its content id",
+                {"asked": wanted, "actual": manifest.sha256.hex()},
+            )
+        if manifest.size != self.row.size:
+            self._services.store.set_size(self.row.transfer_id, manifest.size)
+            self._record.reload()
+        return manifest
+
+    async def _pause(self, until: asyncio.Future[Manifest] | asyncio.Future[str]) -> None:
+        """Waits for the future, for wake(), or for the time to look for sources again."""
+        self._wake.clear()
+        waker = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait(
+                {until, waker}, timeout=self._services.finder.interval, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waker.cancel()
+        if not until.done() and self._wake.is_set():
+            await asyncio.sleep(0.2)  # several sources may have fallen at once
+
+    def _check_hope(self) -> None:
+        """Raises Fault network when this download never began and nobody can be reached; one that began waits for ever."""
+        if self._work.resumed or time.monotonic() - self._hopeful_since < HOPE_SECONDS:
+            return
+        if self._liar:
+            raise Fault(
+                "integrity",
+                f"{self._liar} sent wrong data for {safe(self.row.name)}, and nobody else who has it can be reached",
+                "its file may be damaged: ask its owner to add it again",
+            )
+        raise self.problem or Fault(
+            "network",
+            f"no peer that has {safe(self.row.name)} can be reached",
+            "p2pctl peers REF shows who has it; try again when one of them is up",
+        )
+
+    # -- octets -------------------------------------------------------------------------------------------
+
+    async def _fetch(self, root: Root, manifest: Manifest) -> str:
+        self.phase = "verifying" if self.row.part_name else "downloading"
+        opening = asyncio.ensure_future(asyncio.to_thread(self._work.open, root, manifest, self.row))
+        try:
+            part, have = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped: wait until its part file is recorded, or whoever cancels leaves it behind.
+            for opened in await asyncio.gather(opening, return_exceptions=True):
+                if not isinstance(opened, BaseException):
+                    opened[0].close()
+            raise
+        services = self._services
+        self._record.reload()
+        try:
+            self._record.set("running")
+            have |= await asyncio.to_thread(copy_local, services.catalogue, part, manifest, have)
+            state = DownloadState(manifest.count, manifest.piece_size, have, services.rng)
+            await self._drive(part, manifest, state)
+            self.phase = "verifying"
+            if self.row.check_sha256:
+                await asyncio.to_thread(self._work.check_sha256, root, part, manifest, self.row)
+            return await asyncio.to_thread(self._work.finish, part, self.row)
+        finally:
+            part.close()
+
+    # -- driving ------------------------------------------------------------------------------------------
+
+    async def _drive(self, part: PartFile, manifest: Manifest, state: DownloadState) -> None:
+        services = self._services
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[str] = loop.create_future()
+        commits: asyncio.Queue[int] = asyncio.Queue()
+        errors: list[StorageError] = []
+
+        def end(error: StorageError | None) -> None:
+            if not over.done():
+                if error is not None:
+                    errors.append(error)
+                over.set_result("over")
+
+        owner = Owner(
+            complete=lambda: post(loop, end, None),
+            failed=lambda error: post(loop, end, error),
+            lost=lambda peer, reason: post(loop, self._source_lost, peer, reason),
+            gave=lambda peer: post(loop, self._source_gave, peer),
+            commit=lambda bits: post(loop, commits.put_nowait, bits),
+        )
+        self.driver = driver = Driver(services.reactor, manifest, part, state, owner)
+        committer = asyncio.create_task(self._commit_all(commits, part, driver))
+        services.reactor.call(driver.start)
+        try:
+            while not over.done():
+                self.problem = await services.finder.offer(self.row.content_id, driver)
+                self.phase = "downloading" if driver.sources or over.done() else "stalled"
+                await self._pause(over)
+                if driver.sources:
+                    self.phase = "downloading"
+                elif not over.done() and not driver.verified:
+                    self._check_hope()
+        finally:
+            await run_on(services.reactor, driver.stop)
+            # A commit under way ends first: an older bitfield must not come after a newer one.
+            commits.put_nowait(_NO_MORE)
+            await asyncio.gather(committer, return_exceptions=True)
+            bits = state.pieces.have
+            if not errors and bits != (1 << manifest.count) - 1:
+                # A complete file is synced by finish instead.
+                await asyncio.shield(
+                    asyncio.to_thread(self._work.last_commit, part, self.row, manifest, bits, driver.received)
+                )
+        if errors:
+            raise errors[0]
+
+    async def _commit_all(self, commits: asyncio.Queue[int], part: PartFile, driver: Driver) -> None:
+        reactor = self._services.reactor
+        while True:
+            bits = await commits.get()
+            if bits == _NO_MORE:
+                return
+            try:
+                await asyncio.to_thread(
+                    self._work.commit, part, self.row, driver.manifest, bits, driver.received
+                )
+            except StorageError as error:
+                reactor.call(driver.commit_failed, error)
+                return
+            reactor.call(driver.committed, bits)
+
+    def _source_gave(self, peer: Peer) -> None:
+        self.givers[peer.name] = str(peer.endpoint)
+        store, row = self._services.store, self.row
+        store.set_givers(row.transfer_id, list(dict.fromkeys([*row.givers, *self.givers.values()])))
+        self.phase = "downloading"
+        self._services.finder.proved(self.row.content_id, peer)
+
+    def _source_lost(self, peer: Peer, reason: str) -> None:
+        log.info("= %s: %s: %s", self.row.transfer_id, peer.endpoint, reason)
+        if reason == WRONG_DATA:
+            self._liar = str(peer.endpoint)
+        self._wake.set()

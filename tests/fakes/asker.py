@@ -1,0 +1,62 @@
+"""Calls the methods of the control API as the server does, in a swarm of this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pd.control.api import ControlApi
+from p2pd.control.status import Status
+from protocol.errors import Fault
+from tests.fakes.swarm import Member, Swarm, manifest_of, octets
+
+DATA = octets(70_000)
+MANIFEST = manifest_of(DATA)
+ID = MANIFEST.content_id.hex()
+SHA = MANIFEST.sha256.hex()
+
+
+class Asker:
+    """Calls methods as the server does."""
+
+    def __init__(self, member: Member | None) -> None:
+        self.stopped = asyncio.Event()
+        self.events: list[Mapping[str, Any]] = []
+        service = member.service if member else None
+        status = Status(
+            network="test", key_check="k-1", device_id=bytes(20), roles=[], home="/h", peer=service,
+            peer_listen="", tracker_listen="", tracker_stats=None,
+        )  # fmt: skip
+        self.api = ControlApi(status, service, self.stopped.set)
+
+    async def __call__(self, method: str, **params: Any) -> Any:
+        return await self.api.methods[method](params, self.progress)
+
+    async def progress(self, event: Mapping[str, Any]) -> None:
+        self.events.append(event)
+
+    async def fault(self, method: str, **params: Any) -> Fault:
+        with pytest.raises(Fault) as caught:
+            await self(method, **params)
+        return caught.value
+
+
+def run(directory: Path, work: Callable[[Asker, Asker, Member, Member], Awaitable[None]]) -> None:
+    """Runs `work(ask alice, ask bob, alice, bob)`."""
+
+    async def main() -> None:
+        async with Swarm(directory) as swarm:
+            alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+            await work(Asker(alice), Asker(bob), alice, bob)
+
+    asyncio.run(main())
+
+
+def put(member: Member, name: str = "a.bin", data: bytes = DATA) -> str:
+    path = member.files / name
+    path.write_bytes(data)
+    return str(path)

@@ -128,6 +128,26 @@ class Cost:
     peak_bytes: int
 
 
+def cpu_seconds(pid: int, children: bool = False) -> float:
+    """CPU seconds of a process so far; with `children`, of its children that have ended and of theirs instead."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = fields[13:15] if children else fields[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Ends a process, by force if need be, and closes what it printed to."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+
+
 class Daemon:
     """A p2pd under way, with its home in `directory`. `where` is the address it printed."""
 
@@ -155,10 +175,9 @@ class Daemon:
 
     def cost(self) -> Cost:
         """So far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
-        return Cost((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), peak)
+        return Cost(cpu_seconds(self.process.pid), peak)
 
     def control(self, *words: str) -> float:
         """Runs p2pctl on this daemon; the seconds from its start to its exit. Raises CalledProcessError, RuntimeError."""
@@ -180,14 +199,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Ends it, by force if need be."""
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        end(self.process)
 
 
 def environment() -> dict[str, str]:
@@ -230,9 +242,13 @@ def same(first: Path, second: Path) -> bool:
 __all__ = [
     "GIB",
     "MIB",
+    "ROOT",
+    "START_SECONDS",
     "Cost",
     "Daemon",
+    "cpu_seconds",
     "describe",
+    "end",
     "machine",
     "random_file",
     "rate",

@@ -37,6 +37,7 @@ from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import TrackerServer, system_rng
 from p2pd.tracker.service import TrackerService
 from protocol import limits
+from protocol.frames import Feature
 from protocol.handshake import Dialect, Info
 from protocol.keys import DeviceKey, NetworkSecret
 from protocol.version import VERSION
@@ -131,7 +132,7 @@ class App:
     _peer_shown = ""
 
     def _identity(self, device: DeviceKey) -> Identity:
-        info = Info(software=f"p2pd/{VERSION}")
+        info = Info(software=f"p2pd/{VERSION}", features=Feature.CONTENTS)
         return Identity(self._secret, device, info, os.urandom)
 
     def _shown_host(self, listen: Endpoint, announce: str) -> str:

@@ -9,7 +9,7 @@ handshake.py does.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Annotated
 
 import msgspec
@@ -37,6 +37,12 @@ class Dialect(IntEnum):
 
     TRACKER = 1
     PEER = 2
+
+
+class Feature(IntFlag):
+    """Bits of Info.features."""
+
+    CONTENTS = 2  # an uploader that answers GetContents (protocol/peer.py)
 
 
 class Info(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

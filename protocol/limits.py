@@ -79,12 +79,15 @@ MAX_PIECES = 65_536  # in one file: the manifest stays at 2 MiB
 MIN_PIECE = 1 * MIB
 MAX_FILE = 1 * TIB
 MAX_MANIFEST = MAX_PIECES * 32 + 256
-MANIFEST_PART = 256 * KIB  # a manifest travels in parts of this size
+MANIFEST_PART = 256 * KIB  # a manifest, or the list of a folder, travels in parts of this size
+MAX_COLLECTION = 32 * MIB  # octets of the list of one folder: 100,000 files with paths of 280 octets
+MAX_COLLECTION_ENTRIES = 200_000  # files and empty directories in one folder
+MAX_CONTENTS = 512  # small contents asked for in one message: their ids fill half of a control message
 REQUEST_SECONDS = 60.0  # silence of a source with open block requests: 1 MiB at 17 KB/s
 
 # -- tracker dialect --------------------------------------------------------------------------------------
 MAX_DEVICES = 10_000
-MAX_FILES_PER_DEVICE = 10_000
+MAX_FILES_PER_DEVICE = 250_000  # a folder of the most entries, and some; twenty such devices fill a tracker
 MAX_FILES = 5_000_000
 ANNOUNCE_LIFETIME = 15 * 60.0  # a device not heard of for so long is gone
 ANNOUNCE_REFRESH = 5 * 60.0  # with jitter
@@ -101,7 +104,7 @@ MAX_ANSWER = 60 * KIB  # octets of one page of hits: any answer then fits the he
 FINDS_PER_SECOND = 50  # a folder of small files asks once a file
 FIND_BURST = 200
 PUBLISHES_PER_SECOND = 20  # batches of one device
-PUBLISH_BURST = 400  # a complete listing of 10,000 files with the longest names
+PUBLISH_BURST = 400  # 80,000 files with usual names at once, 4,000 a second from then on
 ANNOUNCE_BURST = 5  # early announces (new address, out of step) before the ten-second rule holds
 FORGET_SECONDS = 3600.0  # an absent device is hidden at once, forgotten later: a restart publishes nothing
 

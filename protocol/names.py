@@ -8,6 +8,7 @@ files: writing safely is p2pd/storage/root.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from unicodedata import is_normalized, normalize
 
@@ -26,6 +27,10 @@ _DEVICES = frozenset(
 Namespaces")."""
 
 
+_ORDINARY = re.compile(r"[ -.0-9;-\[\]-~]+")
+"""ASCII without separators and controls: what needs no look at each character. A folder has 100,000 names."""
+
+
 class BadName(RemoteProtocolError):
     """A name that is not accepted. The message completes the sentence "the name ..."."""
 
@@ -39,15 +44,16 @@ def check_name(text: str) -> str:
         raise BadName(f"is longer than {MAX_NAME} octets")
     if text in (".", ".."):
         raise BadName("means a directory")
-    for character in text:
-        if character in "/\\:":
-            raise BadName(f"holds {character!r}, which separates paths on some systems")
-        if kind := display.hidden(character):
-            raise BadName(f"holds {display.safe(character)} ({kind})")
-    if len(text.encode("utf-8")) > MAX_NAME:
-        raise BadName(f"is longer than {MAX_NAME} octets")
-    if not is_normalized("NFC", text):
-        raise BadName("is not in Unicode normal form C")
+    if not _ORDINARY.fullmatch(text):
+        for character in text:
+            if character in "/\\:":
+                raise BadName(f"holds {character!r}, which separates paths on some systems")
+            if kind := display.hidden(character):
+                raise BadName(f"holds {display.safe(character)} ({kind})")
+        if len(text.encode("utf-8")) > MAX_NAME:
+            raise BadName(f"is longer than {MAX_NAME} octets")
+        if not is_normalized("NFC", text):
+            raise BadName("is not in Unicode normal form C")
     if text[-1] in ". ":
         raise BadName("ends with a dot or a space, which Windows drops")
     stem = text.split(".", 1)[0].rstrip(" ").upper()
@@ -72,26 +78,45 @@ def check_path(text: str) -> tuple[str, ...]:
 
 def fold(text: str) -> str:
     """What two names must not have in common in one directory: on some systems they are then one file."""
-    return normalize("NFC", text.casefold())
+    return text.lower() if text.isascii() else normalize("NFC", text.casefold())
 
 
 def check_tree(paths: Iterable[str]) -> list[tuple[str, ...]]:
     """The components of each path of a collection. Raises BadName, also when two paths fold to the same or
-    one is both file and directory."""
-    files: set[tuple[str, ...]] = set()
-    directories: dict[tuple[str, ...], tuple[str, ...]] = {}
+    one is both file and directory. Each directory is looked at once, however many files it holds."""
+    files: set[tuple[str, str]] = set()
+    directories: dict[str, str] = {}  # folded -> as it is written
+    seen: dict[str, tuple[tuple[str, ...], str]] = {"": ((), "")}  # written -> components, folded
     checked = []
     for path in paths:
-        components = check_path(path)
-        folded = tuple(fold(component) for component in components)
-        if folded in files:
+        directory, slash, leaf = path.rpartition("/")
+        if slash and not directory:
+            raise BadName("is absolute")
+        if len(path) > MAX_PATH or len(path.encode("utf-8", "replace")) > MAX_PATH:
+            raise BadName(f"is longer than {MAX_PATH} octets")
+        if directory not in seen:
+            seen[directory] = _check_directory(directory, directories)
+        components, folded = seen[directory]
+        if len(components) >= MAX_COMPONENTS:
+            raise BadName(f"is deeper than {MAX_COMPONENTS} directories")
+        entry = (folded, fold(check_name(leaf)))
+        if entry in files:
             raise BadName("appears twice, as some systems compare names")
-        files.add(folded)
-        for depth in range(1, len(folded)):
-            # "Docs/a" and "docs/b" are one directory on some systems and two on others
-            if directories.setdefault(folded[:depth], components[:depth]) != components[:depth]:
-                raise BadName("differs from another only in the case of a directory")
-        checked.append(components)
-    if not files.isdisjoint(directories):
+        files.add(entry)
+        checked.append((*components, leaf))
+    if any(folded.rpartition("/")[::2] in files for folded in directories):
         raise BadName("is both a file and a directory")
     return checked
+
+
+def _check_directory(directory: str, directories: dict[str, str]) -> tuple[tuple[str, ...], str]:
+    """The components of a directory and its folded path; it and all above it are put among `directories`."""
+    components = check_path(directory)
+    folded = written = ""
+    for component in components:
+        folded = f"{folded}/{fold(component)}" if folded else fold(component)
+        written = f"{written}/{component}" if written else component
+        # "Docs/a" and "docs/b" are one directory on some systems and two on others
+        if directories.setdefault(folded, written) != written:
+            raise BadName("differs from another only in the case of a directory")
+    return components, folded

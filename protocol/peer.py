@@ -13,7 +13,15 @@ from msgspec import Meta, Struct
 
 from protocol.codec import Decoder
 from protocol.ids import CONTENT_ID_SIZE
-from protocol.limits import MAX_ARRAY, MAX_BLOCK, MAX_CONTROL_MESSAGE, MAX_FILE, MAX_MANIFEST, MAX_PIECES
+from protocol.limits import (
+    MAX_ARRAY,
+    MAX_BLOCK,
+    MAX_COLLECTION,
+    MAX_CONTENTS,
+    MAX_CONTROL_MESSAGE,
+    MAX_FILE,
+    MAX_PIECES,
+)
 
 RequestNumber = Annotated[int, Meta(ge=0, lt=2**32)]
 ContentId = Annotated[bytes, Meta(min_length=CONTENT_ID_SIZE, max_length=CONTENT_ID_SIZE)]
@@ -30,11 +38,12 @@ class Interest(Struct, array_like=True, forbid_unknown_fields=True, tag=16):
 
 
 class GetManifest(Struct, array_like=True, forbid_unknown_fields=True, tag=17):
-    """The octets of the manifest from `offset`, at most MANIFEST_PART of them. Answered by ManifestPart."""
+    """The octets of the manifest, or of the collection, from `offset`, at most MANIFEST_PART of them. Answered by
+    ManifestPart."""
 
     req: RequestNumber
     content_id: ContentId
-    offset: Annotated[int, Meta(ge=0, le=MAX_MANIFEST)]
+    offset: Annotated[int, Meta(ge=0, le=MAX_COLLECTION)]
 
 
 class GetBlock(Struct, array_like=True, forbid_unknown_fields=True, tag=18):
@@ -58,6 +67,16 @@ class Cancel(Struct, array_like=True, forbid_unknown_fields=True, tag=19):
     pieces: Annotated[list[PieceIndex], Meta(max_length=MAX_ARRAY)] = []
 
 
+class GetContents(Struct, array_like=True, forbid_unknown_fields=True, tag=20):
+    """All octets of several contents of at most MAX_BLOCK octets together. Answered by Contents.
+
+    Only for an uploader with Feature.CONTENTS. Who asks must know the sizes, from a collection.
+    """
+
+    req: RequestNumber
+    contents: Annotated[list[ContentId], Meta(min_length=1, max_length=MAX_CONTENTS)]
+
+
 class Available(Struct, array_like=True, forbid_unknown_fields=True, tag=24):
     """Answer to Interest. `complete`: all pieces; otherwise the payload is the bitfield."""
 
@@ -69,7 +88,7 @@ class ManifestPart(Struct, array_like=True, forbid_unknown_fields=True, tag=25):
     """Answer to GetManifest: the payload, out of `total` octets."""
 
     req: RequestNumber
-    total: Annotated[int, Meta(ge=1, le=MAX_MANIFEST)]
+    total: Annotated[int, Meta(ge=1, le=MAX_COLLECTION)]
 
 
 class Block(Struct, array_like=True, forbid_unknown_fields=True, tag=26):
@@ -99,8 +118,18 @@ class Have(Struct, array_like=True, forbid_unknown_fields=True, tag=29):
     pieces: Annotated[list[PieceIndex], Meta(min_length=1, max_length=1024)]
 
 
-Request = Interest | GetManifest | GetBlock | Cancel
-Reply = Available | ManifestPart | Block | Done | Refused | Have
+class Contents(Struct, array_like=True, forbid_unknown_fields=True, tag=31):
+    """Answer to GetContents. `results`: for each content asked for, in that order, its octets in the payload, or
+    minus a code of protocol.errors.Refusal. The payload: those octets, one content after the other."""
+
+    req: RequestNumber
+    results: Annotated[
+        list[Annotated[int, Meta(ge=-255, le=MAX_BLOCK)]], Meta(min_length=1, max_length=MAX_CONTENTS)
+    ]
+
+
+Request = Interest | GetManifest | GetBlock | Cancel | GetContents
+Reply = Available | ManifestPart | Block | Done | Refused | Have | Contents
 
 _requests: Decoder[Request] = Decoder(Request, MAX_CONTROL_MESSAGE)
 _replies: Decoder[Reply] = Decoder(Reply, MAX_CONTROL_MESSAGE)

@@ -17,6 +17,7 @@ from protocol import codec
 from protocol.errors import RemoteProtocolError
 from protocol.ids import CONTENT_ID_SIZE, DEVICE_ID_SIZE
 from protocol.limits import (
+    MAX_COLLECTION_ENTRIES,
     MAX_CONTROL_MESSAGE,
     MAX_DEVICES,
     MAX_FILE,
@@ -51,6 +52,7 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 Host = Annotated[str, Meta(max_length=45)]
 Cursor = Annotated[str, Meta(max_length=MAX_CURSOR)]
 Seconds = Annotated[int, Meta(ge=0, le=86_400)]
+Files = Annotated[int, Meta(ge=0, le=MAX_COLLECTION_ENTRIES)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
@@ -75,13 +77,15 @@ class Sort(IntEnum):
 
 
 class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """One shared file under one name. `name` is a path of components; `added_at` is Unix time in seconds."""
+    """One shared content under one name. `name` is a path of components; `added_at` is Unix time in seconds;
+    `files`: 0 for a file, else how many files a folder has (then `size` is that of all of them)."""
 
     content_id: Digest
     sha256: Digest
     size: Size
     name: Name
     added_at: UnixTime
+    files: Files = 0
 
 
 class Gone(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -92,7 +96,8 @@ class Gone(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=
 
 
 class Hit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One content: its names (those that match first), how many devices serve it now, newest `added_at`."""
+    """One content: its names (those that match first), how many devices serve it now, newest `added_at`, `files` as
+    in Entry."""
 
     content_id: Digest
     sha256: Digest
@@ -100,6 +105,7 @@ class Hit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     names: Annotated[list[Name], Meta(min_length=1, max_length=MAX_HIT_NAMES)]
     sources: Annotated[int, Meta(ge=0, le=MAX_DEVICES)]
     added_at: UnixTime
+    files: Files = 0
 
 
 class Source(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -25,8 +25,8 @@ def add(
     if not entries:
         return 0, 0
     names = _names(cursor, dict.fromkeys(entry.name for entry in entries))
-    contents = _contents(cursor, dict.fromkeys((e.content_id, e.sha256, e.size) for e in entries))
-    dates = {(contents[e.content_id, e.sha256, e.size], names[e.name]): e.added_at for e in entries}
+    contents = _contents(cursor, dict.fromkeys(map(_claim, entries)))
+    dates = {(contents[_claim(e)], names[e.name]): e.added_at for e in entries}
     raised = 0
     if has_old:
         cursor.executemany(
@@ -46,7 +46,7 @@ def add(
 
 
 def remove(cursor: Cursor, device: int, generation: int, gone: Iterable[Gone]) -> tuple[int, int]:
-    """Deletes entries of a device, whatever size and SHA-256 it gave them. Returns how many, and how many of
+    """Deletes entries of a device, whatever size, SHA-256 and number of files it gave them. Returns how many, and how many of
     them were of `generation` or above.
     """
     pairs: dict[tuple[int, int], int] = {}
@@ -73,6 +73,11 @@ def drop(cursor: Cursor, device: int, below: int, limit: int) -> int:
     return len(pairs)
 
 
+def _claim(entry: Entry) -> tuple[bytes, bytes, int, int]:
+    """What a device says that a content is."""
+    return entry.content_id, entry.sha256, entry.size, entry.files
+
+
 def _names(cursor: Cursor, names: Iterable[str]) -> dict[str, int]:
     rows: dict[str, int] = {}
     new = []
@@ -91,17 +96,17 @@ def _names(cursor: Cursor, names: Iterable[str]) -> dict[str, int]:
 
 
 def _contents(
-    cursor: Cursor, claims: Iterable[tuple[bytes, bytes, int]]
-) -> dict[tuple[bytes, bytes, int], int]:
-    rows: dict[tuple[bytes, bytes, int], int] = {}
+    cursor: Cursor, claims: Iterable[tuple[bytes, bytes, int, int]]
+) -> dict[tuple[bytes, bytes, int, int], int]:
+    rows: dict[tuple[bytes, bytes, int, int], int] = {}
     for claim in claims:
         row = cursor.execute(
-            "SELECT id FROM content WHERE content_id = ? AND sha256 = ? AND size = ?", claim
+            "SELECT id FROM content WHERE content_id = ? AND sha256 = ? AND size = ? AND files = ?", claim
         ).fetchone()
         if row is not None:
             rows[claim] = row[0]
             continue
-        cursor.execute("INSERT INTO content (content_id, sha256, size) VALUES (?, ?, ?)", claim)
+        cursor.execute("INSERT INTO content (content_id, sha256, size, files) VALUES (?, ?, ?, ?)", claim)
         assert cursor.lastrowid is not None
         rows[claim] = cursor.lastrowid
     return rows

@@ -38,8 +38,8 @@ class Place:
     """How far the candidates were followed, exclusive; what the fields hold depends on the kind of search.
 
     TEXT: `name` and `content` are rows; `key` is a position among the ranked candidates after them. NAME,
-    SHA256: `content` is a row. ID: `text` is content id and SHA-256 in hex, `content` a size. ALL: `text` is
-    a name, `content` a row.
+    SHA256: `content` is a row. ID: `text` is content id and SHA-256 in hex, `content` a size, `name` a
+    number of files. ALL: `text` is a name, `content` a row.
     """
 
     name: int = 0

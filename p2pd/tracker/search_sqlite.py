@@ -176,22 +176,24 @@ class _Finder:
 
     def by_id(self) -> Page:
         digits, width = self._query.text, 2 * CONTENT_ID_SIZE
-        low, sha256, size = bytes.fromhex(digits.ljust(width, "0")), b"", -1
+        low, sha256, size, files = bytes.fromhex(digits.ljust(width, "0")), b"", -1, -1
         if after := bytes.fromhex(self._query.after.text):
             low, sha256, size = after[:CONTENT_ID_SIZE], after[CONTENT_ID_SIZE:], self._query.after.content
+            files = self._query.after.name
         rows = self._rows(
-            "SELECT id, size, content_id, sha256 FROM content"
-            " WHERE (content_id, sha256, size) > (:low, :sha256, :size)"
-            " AND content_id <= :high ORDER BY content_id, sha256, size LIMIT :most",
+            "SELECT id, size, content_id, sha256, files FROM content"
+            " WHERE (content_id, sha256, size, files) > (:low, :sha256, :size, :files)"
+            " AND content_id <= :high ORDER BY content_id, sha256, size, files LIMIT :most",
             low=low,
             sha256=sha256,
             size=size,
+            files=files,
             high=bytes.fromhex(digits.ljust(width, "f")),
             most=LABELS,
         )
         found = [
-            _Candidate(row, [], Place(text=(content_id + sha256).hex(), content=size), size=size)
-            for row, size, content_id, sha256 in rows
+            _Candidate(row, [], Place(name=files, text=(content_id + sha256).hex(), content=size), size=size)
+            for row, size, content_id, sha256, files in rows
         ]
         return self._in_order(found, found[-1].after if len(rows) == LABELS else None)
 
@@ -253,8 +255,8 @@ class _Finder:
 
     def _hit(self, candidate: _Candidate) -> Hit | None:
         """None when no device serves it, or none under a name that fits."""
-        content_id, sha256, size, sources, newest = self._rows(
-            "SELECT c.content_id, c.sha256, c.size, COUNT(DISTINCT x.device), MAX(x.added_at) FROM content c"
+        content_id, sha256, size, files, sources, newest = self._rows(
+            "SELECT c.content_id, c.sha256, c.size, c.files, COUNT(DISTINCT x.device), MAX(x.added_at) FROM content c"
             " LEFT JOIN (SELECT e.device, e.added_at FROM entry e JOIN device d ON d.id = e.device"
             f" WHERE e.content = :content AND {_LIVE} LIMIT {ROWS}) x WHERE c.id = :content",
             content=candidate.row,
@@ -273,7 +275,7 @@ class _Finder:
                 return None
             rest = sorted((not self._query.matches(folded), folded, name) for folded, name in others)
             names = list(dict.fromkeys(names + [name for _, _, name in rest]))[:MAX_HIT_NAMES]
-        return Hit(content_id, sha256, size, names, sources, newest)
+        return Hit(content_id, sha256, size, names, sources, newest, files)
 
 
 _KINDS: dict[By, Callable[[_Finder], Page]] = {

@@ -9,7 +9,7 @@ import pytest
 
 from protocol import codec, peer
 from protocol.errors import ProtocolError, RemoteProtocolError
-from protocol.limits import MAX_BLOCK, MAX_FILE, MAX_MANIFEST, MAX_PIECES
+from protocol.limits import MAX_BLOCK, MAX_COLLECTION, MAX_CONTENTS, MAX_FILE, MAX_PIECES
 
 CONTENT = bytes(range(32))
 
@@ -19,6 +19,7 @@ REQUESTS = [
     (peer.GetBlock(3, CONTENT, 7, 0, MAX_BLOCK), [18, 3, CONTENT, 7, 0, MAX_BLOCK]),
     (peer.Cancel(4, CONTENT), [19, 4, CONTENT, []]),
     (peer.Cancel(4, CONTENT, [3, 65_535]), [19, 4, CONTENT, [3, 65_535]]),
+    (peer.GetContents(5, [CONTENT, bytes(32)]), [20, 5, [CONTENT, bytes(32)]]),
 ]
 REPLIES = [
     (peer.Available(1, True), [24, 1, True]),
@@ -27,6 +28,7 @@ REPLIES = [
     (peer.Done(4), [27, 4]),
     (peer.Refused(5, 3, 10), [28, 5, 3, 10]),
     (peer.Have(CONTENT, [0, 5]), [29, CONTENT, [0, 5]]),
+    (peer.Contents(6, [4096, 0, -2]), [31, 6, [4096, 0, -2]]),
 ]
 
 
@@ -79,7 +81,7 @@ def test_a_request_is_no_answer(fields: list[Any]) -> None:
         [16, 1],
         [16, 1, CONTENT, 0],
         [17, 1, CONTENT, -1],
-        [17, 1, CONTENT, MAX_MANIFEST + 1],
+        [17, 1, CONTENT, MAX_COLLECTION + 1],
         [18, 1, CONTENT, MAX_PIECES, 0, 1],
         [18, 1, CONTENT, 0, MAX_FILE, 1],
         [18, 1, CONTENT, 0, 0, 0],
@@ -89,6 +91,10 @@ def test_a_request_is_no_answer(fields: list[Any]) -> None:
         [19, 1, CONTENT, [0] * 1025],
         [19, 1, CONTENT, 0],
         [20, 1, CONTENT],
+        [20, 1, []],
+        [20, 1, [CONTENT[:31]]],
+        [20, 1, [CONTENT] * (MAX_CONTENTS + 1)],
+        [21, 1, CONTENT],
         [],
         ["16", 1, CONTENT],
     ],
@@ -103,7 +109,11 @@ def test_a_request_out_of_range_is_refused(fields: list[Any]) -> None:
     [
         [24, 1, 1],
         [25, 1, 0],
-        [25, 1, MAX_MANIFEST + 1],
+        [25, 1, MAX_COLLECTION + 1],
+        [31, 1, []],
+        [31, 1, [MAX_BLOCK + 1]],
+        [31, 1, [-256]],
+        [31, 1, [0] * (MAX_CONTENTS + 1)],
         [28, 1, 0],
         [28, 1, 256],
         [28, 1, 3, -1],

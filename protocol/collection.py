@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from hashlib import sha256
+from itertools import pairwise
 from typing import Annotated
 
 from blake3 import blake3
@@ -50,7 +51,7 @@ def _problem(directories: list[str], files: list[Member]) -> str:
     if len(directories) + len(files) > MAX_COLLECTION_ENTRIES:
         return f"more than {MAX_COLLECTION_ENTRIES} entries"
     for paths in (directories, [file.path for file in files]):
-        if any(first >= second for first, second in zip(paths, paths[1:], strict=False)):
+        if any(first >= second for first, second in pairwise(paths)):
             return "paths out of order"
     sizes: dict[bytes, int] = {}
     if any(sizes.setdefault(file.content_id, file.size) != file.size for file in files):
@@ -136,5 +137,3 @@ def is_collection(octets: bytes | bytearray | memoryview) -> bool:
 
 def _by_path(file: Member) -> str:
     return file.path
-
-

@@ -76,6 +76,11 @@ class GetContents(Struct, array_like=True, forbid_unknown_fields=True, tag=20):
     req: RequestNumber
     contents: Annotated[list[ContentId], Meta(min_length=1, max_length=MAX_CONTENTS)]
 
+    @property
+    def content_id(self) -> bytes:
+        """Of no single content: no Cancel means it."""
+        return b""
+
 
 class Available(Struct, array_like=True, forbid_unknown_fields=True, tag=24):
     """Answer to Interest. `complete`: all pieces; otherwise the payload is the bitfield."""

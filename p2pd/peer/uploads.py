@@ -14,6 +14,7 @@ from collections.abc import Callable
 from p2pd.net.conn import Conn
 from p2pd.net.router import SealedRouter
 from p2pd.peer.catalogue import Catalogue, Served
+from p2pd.peer.smalls import SmallContents
 from p2pd.storage.hashing import Stamp, open_shared, stamp_of
 from protocol import limits
 from protocol.errors import Fault, Refusal, RemoteProtocolError
@@ -21,8 +22,10 @@ from protocol.peer import (
     Available,
     Block,
     Cancel,
+    Contents,
     Done,
     GetBlock,
+    GetContents,
     GetManifest,
     Interest,
     ManifestPart,
@@ -42,10 +45,11 @@ class Uploads:
         self.uploaded = 0  # octets of blocks, since the start
         self._catalogue = catalogue
         self._on_changed = on_changed
-        self._queues: dict[Conn, deque[GetBlock | GetManifest]] = {}
+        self._queues: dict[Conn, deque[GetBlock | GetManifest | GetContents]] = {}
         self._turn: deque[Conn] = deque()
         self._files: OrderedDict[bytes, tuple[int, Served]] = OrderedDict()
         self._buffer = memoryview(bytearray(limits.MAX_BLOCK))
+        self._smalls = SmallContents(catalogue, self._buffer, self._changed)
 
     @property
     def active(self) -> int:
@@ -80,7 +84,7 @@ class Uploads:
                 conn.send(Refused(request.req, Refusal.NOT_FOUND))
             else:
                 conn.send(Available(request.req, True))
-        elif isinstance(request, GetManifest):
+        elif isinstance(request, GetManifest | GetContents):
             self._enqueue(conn, request)
         elif isinstance(request, Cancel):
             self._cancel(conn, request)
@@ -110,7 +114,7 @@ class Uploads:
         part = memoryview(manifest)[request.offset : request.offset + limits.MANIFEST_PART]
         conn.send(ManifestPart(request.req, len(manifest)), part)
 
-    def _enqueue(self, conn: Conn, request: GetBlock | GetManifest) -> None:
+    def _enqueue(self, conn: Conn, request: GetBlock | GetManifest | GetContents) -> None:
         """Everything that carries bulk waits for its turn, within the credit of its peer."""
         queue = self._queues[conn]
         if len(queue) >= limits.MAX_OUTSTANDING_BLOCKS:
@@ -121,7 +125,7 @@ class Uploads:
 
     def _cancel(self, conn: Conn, request: Cancel) -> None:
         queue = self._queues[conn]
-        kept: deque[GetBlock | GetManifest] = deque()
+        kept: deque[GetBlock | GetManifest | GetContents] = deque()
         for waiting in queue:
             if _is_cancelled(waiting, request):
                 conn.send(Refused(waiting.req, Refusal.CANCELLED))
@@ -153,9 +157,14 @@ class Uploads:
             break
         return bool(self._turn)
 
-    def _serve(self, conn: Conn, request: GetBlock | GetManifest) -> None:
+    def _serve(self, conn: Conn, request: GetBlock | GetManifest | GetContents) -> None:
         if isinstance(request, GetManifest):
             self._send_manifest(conn, request)
+            return
+        if isinstance(request, GetContents):
+            results, octets = self._smalls.read(request.contents)
+            self.uploaded += len(octets)
+            conn.send(Contents(request.req, results), octets)
             return
         served = self._catalogue.find(request.content_id)
         if served is None:
@@ -215,7 +224,7 @@ class Uploads:
         return Refusal.CHANGED
 
 
-def _is_cancelled(waiting: GetBlock | GetManifest, request: Cancel) -> bool:
+def _is_cancelled(waiting: GetBlock | GetManifest | GetContents, request: Cancel) -> bool:
     if waiting.content_id != request.content_id:
         return False
     return not request.pieces or (isinstance(waiting, GetBlock) and waiting.piece in request.pieces)

@@ -21,8 +21,10 @@ from protocol.peer import (
     Available,
     Block,
     Cancel,
+    Contents,
     Done,
     GetBlock,
+    GetContents,
     GetManifest,
     Interest,
     ManifestPart,
@@ -334,3 +336,20 @@ def test_open_files_are_bounded(bench: Bench, tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before + OPEN_FILES
     bench.ask(conn, GetBlock(99, bytes(32), 0, 0, 5))
     assert conn.sent[-1] == (Block(99), b"12345")
+
+
+def test_small_contents_come_in_one_answer_and_take_their_turn(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    small = tmp_path / "small"
+    small.write_bytes(b"tiny")
+    content_id = manifest_of(b"tiny").content_id
+    bench.catalogue.put(Served(content_id, 2, str(small), stamp_from(os.stat(small)), 4, MIB, 1))
+    conn = bench.conn()
+    bench.uploads.message(
+        conn, memoryview(encode(GetContents(7, [content_id, bytes(32), content_id]))), memoryview(b"")
+    )  # type: ignore[arg-type]
+    assert conn.sent == []
+    bench.uploads.message(conn, memoryview(encode(Cancel(8, ID))), memoryview(b""))  # type: ignore[arg-type]
+    bench.reactor.run()
+    assert conn.sent == [(Done(8), b""), (Contents(7, [4, -Refusal.NOT_FOUND, 4]), b"tinytiny")]
+    assert bench.uploads.uploaded == 8

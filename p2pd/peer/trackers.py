@@ -321,7 +321,8 @@ def _changes(store: State, known: int) -> Iterator[tuple[int, Entry | Gone]]:
     while True:
         page = store.changes_since(known, PAGE)
         items: list[tuple[int, Entry | Gone]] = [
-            (c.revision, Entry(c.content_id, c.sha256, c.size, c.name, int(c.added_at))) for c in page.added
+            (c.revision, Entry(c.content_id, c.sha256, c.size, c.name, int(c.added_at), c.files))
+            for c in page.added
         ]
         items += [(c.revision, Gone(c.content_id, c.name)) for c in page.removed]
         if not items:

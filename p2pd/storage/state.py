@@ -1,4 +1,4 @@
-"""What a peer remembers: its shares, what it told trackers, and (state_downloads.py) its downloads.
+"""What a peer remembers: its shares, what it told trackers, its folders (state_folders.py) and downloads (state_downloads.py).
 
 The rule: what is published is derived, never written beside the shares: a (content, name) is public exactly
 while some path with it is shared, and each change of that has a number, the revision, so that a tracker can
@@ -14,15 +14,18 @@ from sqlite3 import Cursor, Row
 from typing import NamedTuple
 
 from p2pd.storage.hashing import Stamp
+from p2pd.storage.published import Public, publish, unpublish
 from p2pd.storage.sqlite import load_migrations
 from p2pd.storage.state_downloads import Download, Downloads, Source, drop_unused_manifest
+from p2pd.storage.state_folders import Folders
+from protocol.collection import Collection
 from protocol.errors import Fault, LocalProtocolError
 from protocol.manifest import Manifest
 
 __all__ = ["Changes", "Download", "Published", "Share", "Source", "State", "Withdrawn"]
 
 APPLICATION_ID = 0x70327031  # "p2p1"
-KEPT_TOMBSTONES = 10_000  # as many as a device may have files: a tracker that missed more is told everything
+KEPT_TOMBSTONES = 50_000  # a few large folders withdrawn: a tracker that missed more is told everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Published(NamedTuple):
     size: int
     name: str
     added_at: float
+    files: int = 0
+    """Of a folder; 0: a file."""
 
 
 class Withdrawn(NamedTuple):
@@ -74,7 +79,7 @@ class Changes(NamedTuple):
     removed: list[Withdrawn]
 
 
-class State(Downloads):
+class State(Downloads, Folders):
     """The peer's database at `path`. Raises as Database does."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -120,7 +125,13 @@ class State(Downloads):
         )
         added = [
             Published(
-                row["revision"], row["content_id"], row["sha256"], row["size"], row["name"], row["added_at"]
+                row["revision"],
+                row["content_id"],
+                row["sha256"],
+                row["size"],
+                row["name"],
+                row["added_at"],
+                row["files"],
             )
             for row in rows
             if row["live"]
@@ -129,6 +140,26 @@ class State(Downloads):
             Withdrawn(row["revision"], row["content_id"], row["name"]) for row in rows if not row["live"]
         ]
         return Changes(added, removed)
+
+    def public_like(self, kind: str, value: str) -> list[Published]:
+        """What is public under a reference: `kind` is "id" or "prefix" (hex digits of the content id, at least their
+        beginning), "sha256" (the same), or "name"; at most 50."""
+        condition, values = {
+            "name": ("name = ?", (value,)),
+            "sha256": ("substr(hex(sha256), 1, ?) = ?", (len(value), value.upper())),
+        }.get(
+            kind,
+            (
+                "content_id >= ? AND content_id <= ?",
+                (bytes.fromhex(value.ljust(64, "0")), bytes.fromhex(value.ljust(64, "f"))),
+            ),
+        )
+        rows = self.query(
+            "SELECT revision, content_id, sha256, size, name, added_at, files FROM published"
+            f" WHERE live AND {condition} LIMIT 50",
+            values,
+        )
+        return [Published(*row) for row in rows]
 
     def published_count(self) -> int:
         """How many (content, name) are public."""
@@ -165,8 +196,8 @@ class State(Downloads):
             if share.name != name:
                 cursor.execute("UPDATE share SET name = ? WHERE share_id = ?", (name, share.share_id))
                 _unpublish(cursor, share.content_id, share.name)
-                if share.state == "shared" and share.content_id is not None:
-                    _publish(cursor, share.content_id, name, now)
+                if share.state == "shared" and share.content_id is not None and share.sha256 is not None:
+                    publish(cursor, [Public(share.content_id, name, share.sha256, share.size)], now)
                 _touch(cursor, share.share_id)
             return self._row(cursor, share.share_id)
 
@@ -194,7 +225,7 @@ class State(Downloads):
             if before.content_id is not None and before.content_id != content_id:
                 _unpublish(cursor, before.content_id, before.name)
                 drop_unused_manifest(cursor, before.content_id)
-            _publish(cursor, content_id, before.name, now)
+            publish(cursor, [Public(content_id, before.name, manifest.sha256, manifest.size)], now)
             _touch(cursor, share_id)
             return self._row(cursor, share_id)
 
@@ -252,12 +283,12 @@ class State(Downloads):
     # -- manifests ----------------------------------------------------------------------------------------
 
     def manifest(self, content_id: bytes) -> bytes | None:
-        """The canonical octets, when a share or a download has them."""
+        """The canonical octets of a manifest or a collection, when a share, a folder or a download has them."""
         rows = self.query("SELECT octets FROM manifest WHERE content_id = ?", (content_id,))
         return bytes(rows[0][0]) if rows else None
 
-    def put_manifest(self, manifest: Manifest) -> None:
-        """Keeps the manifest of a download; it goes with the last share or download of that content."""
+    def put_manifest(self, manifest: Manifest | Collection) -> None:
+        """Keeps the manifest, or the collection, of a download; it goes with the last share or download of that content."""
         with self.transaction() as cursor:
             _put_manifest(cursor, manifest.content_id, manifest.encode())
 
@@ -266,37 +297,9 @@ def _put_manifest(cursor: Cursor, content_id: bytes, octets: bytes) -> None:
     cursor.execute("INSERT INTO manifest VALUES (?, ?) ON CONFLICT DO NOTHING", (content_id, octets))
 
 
-def _publish(cursor: Cursor, content_id: bytes, name: str, now: float) -> None:
-    """Makes one (content, name) public, as a new revision unless it is; the date of an earlier time stays."""
-    row = cursor.execute(
-        "SELECT live, added_at FROM published WHERE content_id = ? AND name = ?", (content_id, name)
-    ).fetchone()
-    if row is not None and row["live"]:
-        return
-    added_at = now if row is None else row["added_at"]
-    cursor.execute(
-        "INSERT OR REPLACE INTO published SELECT content_id, name, ?, 1, sha256, size, ? FROM share"
-        " WHERE content_id = ? AND name = ? AND state = 'shared' LIMIT 1",
-        (_next_revision(cursor), added_at, content_id, name),
-    )
-
-
 def _unpublish(cursor: Cursor, content_id: bytes | None, name: str) -> None:
-    """Withdraws one (content, name), as a new revision, when no share has it any more."""
-    row = cursor.execute(
-        "SELECT 1 FROM published WHERE content_id = ? AND name = ? AND live AND NOT EXISTS"
-        " (SELECT 1 FROM share WHERE content_id = ? AND name = ? AND state = 'shared')",
-        (content_id, name, content_id, name),
-    ).fetchone()
-    if row is not None:
-        cursor.execute(
-            "UPDATE published SET live = 0, revision = ? WHERE content_id = ? AND name = ?",
-            (_next_revision(cursor), content_id, name),
-        )
-
-
-def _next_revision(cursor: Cursor) -> int:
-    return int(cursor.execute("UPDATE peer SET revision = revision + 1 RETURNING revision").fetchone()[0])
+    if content_id is not None:
+        unpublish(cursor, [(content_id, name)])
 
 
 def _touch(cursor: Cursor, share_id: int) -> None:

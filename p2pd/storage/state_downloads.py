@@ -66,6 +66,10 @@ class Download:
     """Of the part file at the last orderly stop; 0 when it may have been written to since."""
     givers: tuple[str, ...] = ()
     """HOST:PORT of each device that gave octets."""
+    files: int = 0
+    """Of a folder; 0: a file. The bits of `committed` are then files of the collection."""
+    parent: str | None = None
+    """Transfer id of the folder's download that this is a part of."""
 
     @property
     def final(self) -> bool:
@@ -100,12 +104,16 @@ class Downloads(Database):
         share: bool = True,
         from_user: bool = False,
         state: str = "queued",
+        files: int = 0,
+        parent: str | None = None,
     ) -> Download:
-        """Records a download to come; call before anything is written or fetched."""
+        """Records a download to come; call before anything is written or fetched. `files`: of a folder. `parent`:
+        the folder's transfer that this one is a part of; it is in no list."""
         with self.transaction() as cursor:
             cursor.execute(
                 "INSERT INTO download (content_id, name, size, directory, target_name, exists_policy, state,"
-                " created_at, check_sha256, share, from_user) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " created_at, check_sha256, share, from_user, files, parent)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     content_id,
                     name,
@@ -118,6 +126,8 @@ class Downloads(Database):
                     check_sha256,
                     share,
                     from_user,
+                    files,
+                    None if parent is None else number_of(parent),
                 ),
             )
             return _download(
@@ -191,24 +201,42 @@ class Downloads(Database):
         return _download(rows[0])
 
     def active_downloads(self) -> list[Download]:
-        """Those that are not done, failed or cancelled, oldest first."""
+        """Those that are not done, failed or cancelled, oldest first, without parts of folders."""
         marks = ", ".join("?" * len(FINAL_STATES))
         rows = self.query(
-            f"SELECT * FROM download WHERE state NOT IN ({marks}) ORDER BY number", sorted(FINAL_STATES)
+            f"SELECT * FROM download WHERE state NOT IN ({marks}) AND parent IS NULL ORDER BY number",
+            sorted(FINAL_STATES),
         )
         return [_download(row) for row in rows]
 
     def download_counts(self) -> dict[str, int]:
         """State -> how many downloads are in it."""
-        return dict(self.query("SELECT state, count(*) FROM download GROUP BY state"))  # type: ignore[arg-type]
+        return dict(self.query("SELECT state, count(*) FROM download WHERE parent IS NULL GROUP BY state"))  # type: ignore[arg-type]
 
     def list_downloads(self, limit: int = -1, before: str | None = None) -> list[Download]:
         """Newest first, at most `limit`, those older than `before` (a transfer id) when that is given."""
         number = 2**62 if before is None else number_of(before)
         rows = self.query(
-            "SELECT * FROM download WHERE number < ? ORDER BY number DESC LIMIT ?", (number, limit)
+            "SELECT * FROM download WHERE number < ? AND parent IS NULL ORDER BY number DESC LIMIT ?",
+            (number, limit),
         )
         return [_download(row) for row in rows]
+
+    def parts_of(self, transfer_id: str) -> list[Download]:
+        """The downloads of single files that are a part of a folder's."""
+        rows = self.query(
+            "SELECT * FROM download WHERE parent = ? ORDER BY number", (number_of(transfer_id),)
+        )
+        return [_download(row) for row in rows]
+
+    def forget_parts(self, transfer_id: str) -> None:
+        """Removes those, whatever their state."""
+        with self.transaction() as cursor:
+            rows = cursor.execute(
+                "DELETE FROM download WHERE parent = ? RETURNING content_id", (number_of(transfer_id),)
+            ).fetchall()
+            for row in rows:
+                drop_unused_manifest(cursor, row[0])
 
     def forget(self, transfer_id: str) -> None:
         """Removes a download from the list; its files stay. Raises LocalProtocolError while it is active."""
@@ -280,6 +308,8 @@ def drop_unused_manifest(cursor: Cursor, content_id: bytes | None) -> None:
     cursor.execute(
         "DELETE FROM manifest WHERE content_id = ?"
         " AND NOT EXISTS (SELECT 1 FROM share WHERE share.content_id = manifest.content_id)"
+        " AND NOT EXISTS (SELECT 1 FROM folder WHERE folder.content_id = manifest.content_id)"
+        " AND NOT EXISTS (SELECT 1 FROM member WHERE member.content_id = manifest.content_id)"
         " AND NOT EXISTS (SELECT 1 FROM download WHERE download.content_id = manifest.content_id)",
         (content_id,),
     )
@@ -320,4 +350,6 @@ def _download(row: Row) -> Download:
         committed=row["committed"],
         part_mtime_ns=row["part_mtime_ns"],
         givers=tuple(row["givers"].splitlines()),
+        files=row["files"],
+        parent=None if row["parent"] is None else f"t-{row['parent']}",
     )

@@ -18,6 +18,7 @@ from p2pd.engine.events import (
     PieceDone,
     PieceFailed,
     PieceLost,
+    Reached,
     Resumed,
     SourceGained,
     SourceGone,
@@ -25,7 +26,7 @@ from p2pd.engine.events import (
     Suspend,
 )
 from p2pd.engine.picker import Picker
-from p2pd.engine.pieces import PieceMap
+from p2pd.engine.pieces import PieceMap, lowest
 from protocol.errors import Refusal
 from protocol.limits import MAX_BLOCK
 
@@ -47,9 +48,15 @@ class Source:
 
 
 class DownloadState:
-    """The pieces of one file and the sources they may come from."""
+    """The pieces of one file and the sources they may come from.
 
-    def __init__(self, count: int, piece_size: int, have: int, rng: random.Random) -> None:
+    With `window` (pieces) it is sequential: asked for from the first to the last, and none beyond what `Reached` allows; at first
+    so many after those that it has.
+    """
+
+    def __init__(
+        self, count: int, piece_size: int, have: int, rng: random.Random, *, window: int | None = None
+    ) -> None:
         self.pieces = PieceMap(count, have)
         self.piece_size = piece_size
         self.sources: dict[str, Source] = {}
@@ -57,6 +64,8 @@ class DownloadState:
         self.finished = False
         self._blocks_per_piece = -(-piece_size // MAX_BLOCK)
         self._picker = Picker(count, rng)
+        self._sequential = window is not None
+        self._reach = self.pieces.everything if window is None else (1 << have.bit_count() + window) - 1
 
     def apply(self, event: Event, now: float) -> list[Command]:
         """Takes one event in; says what to do now. Events about unknown sources or settled pieces change nothing."""
@@ -84,6 +93,9 @@ class DownloadState:
         elif isinstance(event, PieceLost):
             self.pieces.lose(event.piece)
             self.finished = False
+            self._fill_all(commands)
+        elif isinstance(event, Reached):
+            self._reach |= (1 << event.end) - 1
             self._fill_all(commands)
         elif isinstance(event, Resumed):
             self._fill_all(commands)
@@ -174,7 +186,11 @@ class DownloadState:
         in_order = len(self.sources) == 1
         room = max(1, source.window.size // self._blocks_per_piece)
         while len(source.asked) < room:
-            piece = self._picker.choose(self.pieces.wanted & source.pieces, in_order=in_order)
+            candidates = self.pieces.wanted & source.pieces & self._reach
+            if self._sequential and candidates:
+                piece: int | None = lowest(candidates)
+            else:
+                piece = self._picker.choose(candidates, in_order=in_order)
             if piece is None:
                 return
             self.pieces.ask(piece, name)

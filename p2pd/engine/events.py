@@ -69,7 +69,24 @@ class Resumed:
     """Ask again of all sources (after a pause, or a tick)."""
 
 
-Event = SourceReady | SourceGained | SourceGone | PieceDone | PieceBad | PieceFailed | PieceLost | Resumed
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Pieces before `end` may be asked for from now on; for a download with a window."""
+
+    end: int
+
+
+Event = (
+    SourceReady
+    | SourceGained
+    | SourceGone
+    | PieceDone
+    | PieceBad
+    | PieceFailed
+    | PieceLost
+    | Resumed
+    | Reached
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from blake3 import blake3
 
@@ -23,6 +23,7 @@ from p2pd.engine.events import (
     PieceBad,
     PieceDone,
     PieceFailed,
+    Reached,
     Resumed,
     SourceGained,
     SourceGone,
@@ -33,7 +34,6 @@ from p2pd.engine.pieces import indexes
 from p2pd.net.dealer import Lost
 from p2pd.net.reactor import Reactor, Timer
 from p2pd.peer.links import Peer
-from p2pd.storage.partfile import PartFile
 from p2pd.storage.root import StorageError
 from protocol.bitfield import Bitfield
 from protocol.errors import RemoteProtocolError
@@ -49,6 +49,13 @@ TICK_SECONDS = 1.0
 WRONG_DATA = "sent wrong data"  # why a source was left
 
 
+class Sink(Protocol):
+    """Where octets go: the part file, or the buffer of a stream."""
+
+    def write(self, offset: int, data: memoryview, /) -> None:
+        """Puts all of `data` at `offset` of the file. Raises StorageError."""
+
+
 class Owner:
     """What a driver tells; each is called on the reactor's thread and must not block."""
 
@@ -59,11 +66,13 @@ class Owner:
         lost: Callable[[Peer, str], object],
         gave: Callable[[Peer], object],
         commit: Callable[[int], object],
+        piece: Callable[[int], object] | None = None,
     ) -> None:
         self.complete = complete  # every piece is verified and written
         self.failed = failed  # the disk refused; the driver has stopped
         self.lost = lost  # a source is used no more, and why
         self.gave = gave  # a source gave its first piece
+        self.piece = piece  # this piece is verified and written, for those who want to know each
         self.commit = commit  # make durable and record these pieces (bits); answer with Driver.committed
 
 
@@ -82,7 +91,7 @@ class Driver:
     """See the module. Create it on any thread, then use it on the reactor's only; the counters may be read anywhere."""
 
     def __init__(
-        self, reactor: Reactor, manifest: Manifest, part: PartFile, state: DownloadState, owner: Owner
+        self, reactor: Reactor, manifest: Manifest, part: Sink, state: DownloadState, owner: Owner
     ) -> None:
         self.manifest = manifest
         self.content_id = manifest.content_id
@@ -112,6 +121,10 @@ class Driver:
     def start(self) -> None:
         """Looks whether everything is there already."""
         self._apply(Resumed())
+
+    def reach(self, end: int) -> None:
+        """Pieces before `end` may be asked for: the window of a stream has moved on."""
+        self._apply(Reached(end))
 
     def stop(self) -> None:
         """Asks for nothing more and leaves its sources. What was committed stays so."""
@@ -270,6 +283,8 @@ class Driver:
             self.received += octets
             self.verified += octets
             self._dirty += octets
+            if self._owner.piece is not None:
+                self._owner.piece(piece)
         self._apply(PieceDone(peer.name, piece, self._reactor.clock() - assembly.asked_at))
         if self._dirty >= SYNC_OCTETS:
             self._commit()

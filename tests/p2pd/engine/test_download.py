@@ -17,6 +17,7 @@ from p2pd.engine.events import (
     PieceDone,
     PieceFailed,
     PieceLost,
+    Reached,
     Resumed,
     SourceGained,
     SourceGone,
@@ -32,8 +33,8 @@ SILENT = 0
 class Harness:
     """A state with a clock that steps 10 ms an event, and `check()` after each."""
 
-    def __init__(self, count: int, have: int = 0, piece_size: int = MIB) -> None:
-        self.state = DownloadState(count, piece_size, have, random.Random(1))
+    def __init__(self, count: int, have: int = 0, piece_size: int = MIB, window: int | None = None) -> None:
+        self.state = DownloadState(count, piece_size, have, random.Random(1), window=window)
         self.everything = (1 << count) - 1
         self.now = 0.0
 
@@ -227,6 +228,27 @@ def test_a_late_piece_of_a_source_that_left_counts_and_frees_whoever_was_asked_s
     assert download(SourceReady("b", 1)) == [FetchPiece("b", 0)]
     assert download(PieceDone("a", 0, 0.01)) == [Complete()]
     assert not download.state.sources["b"].asked
+
+
+def test_a_download_with_a_window_asks_in_order_and_not_beyond_it() -> None:
+    download = Harness(100, have=0b11, window=4)
+    asked = download.asked(download(SourceReady("a", download.everything)))
+    assert asked == [2, 3, 4, 5]
+    # Those that two have a part of are not put last: order is all.
+    assert download.asked(download(SourceReady("b", 0b1111_1100)), "b") == []
+    assert download.asked(download(SourceReady("c", 0b1100_0000)), "c") == []
+    assert [c.piece for c in download(Reached(8)) if isinstance(c, FetchPiece)] == [6, 7]
+    assert download(Reached(7)) == []
+    assert download(PieceDone("a", 2, 0.01)) == []
+
+
+def test_a_window_that_moved_to_the_end_lets_it_complete() -> None:
+    download = Harness(3, window=1)
+    assert download.asked(download(SourceReady("a", download.everything))) == [0]
+    for piece in (0, 1):
+        assert download(PieceDone("a", piece, 0.01)) == []
+        assert download.asked(download(Reached(piece + 2))) == [piece + 1]
+    assert download(PieceDone("a", 2, 0.01)) == [Complete()]
 
 
 def test_check_finds_a_broken_state() -> None:

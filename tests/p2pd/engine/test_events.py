@@ -9,7 +9,7 @@ import pytest
 
 from p2pd.engine import events
 
-VALUES = {"source": "a", "pieces": 5, "piece": 2, "seconds": 0.5, "code": 3, "bad_data": True}
+VALUES = {"source": "a", "pieces": 5, "piece": 2, "seconds": 0.5, "code": 3, "bad_data": True, "end": 4}
 KINDS = get_args(events.Event) + get_args(events.Command)
 
 

@@ -31,13 +31,19 @@ class Bench:
     """A driver with a real part file, and what it told its owner."""
 
     def __init__(
-        self, directory: Path, manifest: Manifest = MANIFEST, have: int = 0, write: Any = None
+        self,
+        directory: Path,
+        manifest: Manifest = MANIFEST,
+        have: int = 0,
+        write: Any = None,
+        window: int | None = None,
     ) -> None:
         self.reactor = ManualReactor()
         self.root = Root(directory)
         more = {"write": write} if write else {}
         self.part = PartFile.create(self.root, "part", manifest, **more)
-        self.state = DownloadState(manifest.count, manifest.piece_size, have, random.Random(1))
+        self.state = DownloadState(manifest.count, manifest.piece_size, have, random.Random(1), window=window)
+        self.pieces: list[int] = []
         self.completed = 0
         self.failures: list[StorageError] = []
         self.lost: list[tuple[str, str]] = []
@@ -49,6 +55,7 @@ class Bench:
             lost=lambda peer, reason: self.lost.append((peer.name, reason)),
             gave=lambda peer: self.givers.append(peer.name),
             commit=self.commits.append,
+            piece=self.pieces.append,
         )
         self.driver = Driver(self.reactor, manifest, self.part, self.state, owner)  # type: ignore[arg-type]
         self.driver.start()
@@ -332,3 +339,14 @@ def test_after_the_end_nothing_is_asked_or_told(bench: Bench) -> None:
     assert not other.asked
     assert (bench.completed, bench.commits, bench.lost) == (0, [], [])
     assert bench.state.pieces.have == 0
+
+
+def test_with_a_window_more_is_asked_when_it_moves_and_each_piece_is_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, window=2)
+    peer = bench.source("a")
+    assert [message.piece for message, _ in peer.asked] == [0, 1]
+    give(peer)
+    assert (bench.pieces, len(peer.asked)) == ([0], 1)
+    bench.driver.reach(3)
+    assert [message.piece for message, _ in peer.asked] == [1, 2]
+    bench.close()

@@ -50,7 +50,7 @@ class Conn:
         self.responder: Responder | None = None
         self.busy = False  # a handshake step is being computed
         self.session: Session | None = None
-        self.backlog: deque[bytes] = deque()
+        self.backlog: deque[bytes | memoryview] = deque()
         self.stalled_since = 0.0
         self.closed = False
 

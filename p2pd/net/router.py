@@ -17,6 +17,7 @@ import zmq
 from p2pd.net import options
 from p2pd.net.addresses import canonical, zmq_endpoint
 from p2pd.net.admission import Admission
+from p2pd.net.buffers import Buffers
 from p2pd.net.conn import Conn, Handler
 from p2pd.net.identity import Identity
 from p2pd.net.listening import ListenerGuard, bind_fault
@@ -25,7 +26,7 @@ from protocol import limits
 from protocol.errors import AuthenticationError, ProtocolError, Refusal
 from protocol.frames import HELLO, PROVE, RECORD, make_refuse
 from protocol.handshake import Dialect, Established, HandshakeRefused, Responder
-from protocol.session import Closed, Opened, Pinged, Session, State
+from protocol.session import Closed, Opened, Pinged, Session, State, record_size
 
 log = logging.getLogger("p2pd.net.router")
 
@@ -34,6 +35,8 @@ RETRY_SECONDS = 0.002  # how soon a full queue is tried again
 RETRY_SECONDS_MAX = 0.008
 BACKLOG = 128  # sealed records waiting for one connection; more means it does not read
 STALL_SECONDS = 60.0  # a connection that takes nothing for so long is closed
+SPARE_BUFFERS = 24  # of sealed blocks, kept for the next: a full queue to one quick reader, and some
+COPY_BELOW = 64 * limits.KIB  # pyzmq's own threshold: under it a copy costs less than lending a buffer
 
 
 class SealedRouter:
@@ -60,7 +63,7 @@ class SealedRouter:
         self._socket: zmq.Socket[bytes] | None = None
         self._guard: ListenerGuard | None = None
         self._plain = memoryview(bytearray(limits.MAX_LISTENER_FRAME + 64))
-        self._sealed = memoryview(bytearray(limits.MAX_DIALER_FRAME))
+        self._buffers = Buffers(limits.MAX_DIALER_FRAME, SPARE_BUFFERS)
         self._unix_time = time.time
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -236,8 +239,16 @@ class SealedRouter:
             return
         now = self.reactor.clock()
         self._rekey(conn, now)
-        size = session.seal_into(self._sealed, header, payload, now)
-        self._transmit(conn, self._sealed[:size])
+        if record_size(len(header), len(payload)) < COPY_BELOW:
+            self._transmit(conn, session.seal(header, payload, now=now))
+            return
+        buffer = self._buffers.take()
+        try:
+            size = session.seal_into(buffer, header, payload, now)
+        except BaseException:
+            self._buffers.give(buffer)
+            raise
+        self._transmit(conn, self._buffers.lend(buffer, size))
 
     def _rekey(self, conn: Conn, now: float) -> None:
         """Before anything is sealed: a session that only ever answers pings grows old too."""
@@ -258,7 +269,7 @@ class SealedRouter:
         if len(conn.backlog) >= BACKLOG:
             self._drop(conn, "does not read")
             return
-        conn.backlog.append(bytes(record))
+        conn.backlog.append(record)
 
     def _try_send(self, conn: Conn, record: bytes | memoryview) -> bool:
         """False when the queue is full. A vanished peer is dropped (and counts as sent)."""
@@ -271,7 +282,7 @@ class SealedRouter:
         except zmq.ZMQError as error:
             self._drop(conn, "gone" if error.errno == zmq.EHOSTUNREACH else f"send failed: {error}")
             return True
-        self._socket.send(record, zmq.NOBLOCK)
+        self._socket.send(record, zmq.NOBLOCK, copy=len(record) < COPY_BELOW)
         return True
 
     def _retry(self, conn: Conn, waited: float) -> None:

@@ -45,7 +45,7 @@ FIRST_DIALECT_TAG = 16
 MAX_TAG = 255
 
 _RECORD_HEAD = 1 + SID_SIZE
-_PLAIN_HEAD = 8 + 2
+PLAIN_HEAD = 8 + 2  # octets of a record's plaintext before its header: sequence number, length of the header
 _MAX_RECORDS = int(REKEY_RECORDS * (1 + REKEY_SLACK))
 _MAX_OCTETS = int(REKEY_OCTETS * (1 + REKEY_SLACK))
 _MAX_SECONDS = REKEY_SECONDS * (1 + REKEY_SLACK)
@@ -116,7 +116,7 @@ Event: TypeAlias = Opened | Closed | Pinged | Ponged | KeyUpdated
 
 def record_size(header: int, payload: int) -> int:
     """Octets of the record with a header and a payload of these octets."""
-    return _RECORD_HEAD + token_size(_PLAIN_HEAD + header + payload)
+    return _RECORD_HEAD + token_size(PLAIN_HEAD + header + payload)
 
 
 def room_to_open_record(record: int) -> int:
@@ -315,12 +315,12 @@ class Session:
             raise RemoteProtocolError("not a record of this session")
         recv = self._recv
         plain = recv.token_key.open_into(view[_RECORD_HEAD:], out)
-        if len(plain) < _PLAIN_HEAD or int.from_bytes(plain[:8], "big") != recv.seq:
+        if len(plain) < PLAIN_HEAD or int.from_bytes(plain[:8], "big") != recv.seq:
             raise RemoteProtocolError("record out of order")
-        end = _PLAIN_HEAD + int.from_bytes(plain[8:_PLAIN_HEAD], "big")
+        end = PLAIN_HEAD + int.from_bytes(plain[8:PLAIN_HEAD], "big")
         if end > len(plain):
             raise RemoteProtocolError("header longer than its record")
-        header = plain[_PLAIN_HEAD:end]
+        header = plain[PLAIN_HEAD:end]
         event: Event
         if message_tag(header) >= FIRST_DIALECT_TAG:
             event = Opened(header, plain[end:])

@@ -19,6 +19,7 @@ from zmq.utils.monitor import parse_monitor_message
 from p2pd.net import options
 from p2pd.net.addresses import Endpoint, zmq_endpoint
 from p2pd.net.identity import Identity
+from p2pd.net.landing import PlainBuffer
 from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
 from protocol import limits
@@ -73,7 +74,7 @@ class Lost:
 
 
 Answer = Callable[[Any, memoryview], None]
-"""Called with (reply, payload), or (Lost, empty view). The payload is valid during the call only."""
+"""Called with (reply, payload), or (Lost, empty view). The payload is valid during the call, unless it is kept (landing.py)."""
 
 _EMPTY = memoryview(b"")
 
@@ -102,7 +103,7 @@ class Link:
         on_ready: Callable[[Link], object],
         on_closed: Callable[[Link, Lost], object],
         on_push: Callable[[Any], object] | None = None,
-        plain: memoryview | None = None,
+        plain: PlainBuffer | None = None,
         guard: Guard | None = None,
     ) -> None:
         self.endpoint = endpoint
@@ -121,7 +122,7 @@ class Link:
         self._session: Session | None = None
         self._busy = False
         self._early: list[bytes] = []
-        self._plain = plain if plain is not None else memoryview(bytearray(limits.MAX_DIALER_FRAME + 64))
+        self._plain = plain or PlainBuffer()
         self._entropy = identity.entropy
         self._initiator = Initiator(
             identity.secret, identity.device, identity.info, dialect, identity.entropy, expected_device
@@ -239,9 +240,8 @@ class Link:
         if self.state is LinkState.READY:
             self._record(frame.buffer)
         elif self._busy:
-            self._early.append(
-                frame.bytes
-            )  # a record right behind ACCEPT, while ACCEPT is still being checked
+            # a record right behind ACCEPT, while ACCEPT is still being checked
+            self._early.append(frame.bytes)
             if len(self._early) > 4:
                 raise RemoteProtocolError("too much before the handshake is through")
         elif self.state is LinkState.HELLO:
@@ -289,8 +289,9 @@ class Link:
     def _record(self, data: memoryview) -> None:
         assert self._session is not None
         now = self._reactor.clock()
-        event = self._session.open_into(data, self._plain, now)
+        event = self._session.open_into(data, self._plain.room(), now)
         if isinstance(event, Opened):
+            self._plain.opened(event)
             reply = self._decode(event.header)
             number = getattr(reply, "req", None)
             if number is None:

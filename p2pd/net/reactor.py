@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import zmq
@@ -23,6 +23,10 @@ import zmq
 log = logging.getLogger("p2pd.net")
 
 Callback = Callable[..., object]
+Then = Callable[[Any, BaseException | None], object]
+"""Called with (result, None) or (None, error), on the reactor's thread."""
+
+LANES = 2  # threads for work that waits for a disk: one writes while another is told to
 
 
 class Timer:
@@ -68,6 +72,7 @@ class Reactor:
         self._timers: list[tuple[float, int, Timer]] = []
         self._counter = itertools.count()
         self._works: list[Callable[[], bool]] = []
+        self._lanes: list[ThreadPoolExecutor] = []
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -100,6 +105,8 @@ class Reactor:
             self._thread.join(timeout)
         if self._thread.is_alive():
             return False
+        for lane in self._lanes:
+            lane.shutdown(wait=False, cancel_futures=True)
         self._wake_in.close()
         self._wake_out.close()
         return True
@@ -127,9 +134,20 @@ class Reactor:
         if work not in self._works:
             self._works.append(work)
 
-    def offload(self, work: Callable[[], Any], then: Callable[[Any, BaseException | None], object]) -> None:
+    def offload(self, work: Callable[[], Any], then: Then) -> None:
         """Runs `work()` in the executor, then `then(result, error)` on this thread."""
+        self._submit(self._executor, work, then)
 
+    def in_order(self, key: int, work: Callable[[], Any], then: Then) -> Future[None]:
+        """As `offload`, in threads of this reactor's own: works of the same key run one after the other, in the order of these calls.
+
+        The future is done when `work` has run; it carries no result.
+        """
+        if not self._lanes:
+            self._lanes = [ThreadPoolExecutor(1, f"{self.name}-disk") for _ in range(LANES)]
+        return self._submit(self._lanes[key % LANES], work, then)
+
+    def _submit(self, executor: Executor, work: Callable[[], Any], then: Then) -> Future[None]:
         def run() -> None:
             try:
                 result = work()
@@ -140,7 +158,7 @@ class Reactor:
             else:
                 self.call(then, result, None)
 
-        self._executor.submit(run)
+        return executor.submit(run)
 
     def _stop(self) -> None:
         self._stopping = True

@@ -1,14 +1,17 @@
 """Runs one download: engine commands become requests, answers become engine events. On the `downloads` reactor.
 
 The rule: a piece is told to the engine as done only when it matched its hash and was written. Octets go from the socket's frame
-through one plaintext buffer into the file; nothing else is copied. Making pieces durable is the committer's work, in another thread;
-how often is decided here (64 MiB or one second).
+through one plaintext buffer into the file; nothing else is copied. Writing is done in other threads, in the order of arrival for each
+piece: what a source that was given up has sent can so never come to lie over what came later. Making pieces durable is the committer's
+work, in another thread; how often is decided here (64 MiB or one second).
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, Protocol
 
@@ -34,7 +37,7 @@ from p2pd.engine.pieces import indexes
 from p2pd.net.dealer import Lost
 from p2pd.net.reactor import Reactor, Timer
 from p2pd.peer.links import Peer
-from p2pd.storage.root import StorageError
+from p2pd.storage.root import StorageError, StorageFailed
 from protocol.bitfield import Bitfield
 from protocol.errors import RemoteProtocolError
 from protocol.ids import short
@@ -46,6 +49,8 @@ log = logging.getLogger("p2pd.peer.driver")
 SYNC_OCTETS = 64 * 1024 * 1024
 SYNC_SECONDS = 1.0
 TICK_SECONDS = 1.0
+MAX_UNWRITTEN = 12  # blocks kept for the disk; with more, receiving waits for it
+WRITE_HERE = 256 * 1024  # a verified piece of fewer octets is written sooner than handed to another thread
 WRONG_DATA = "sent wrong data"  # why a source was left
 
 
@@ -53,7 +58,7 @@ class Sink(Protocol):
     """Where octets go: the part file, or the buffer of a stream."""
 
     def write(self, offset: int, data: memoryview, /) -> None:
-        """Puts all of `data` at `offset` of the file. Raises StorageError."""
+        """Puts all of `data` at `offset` of the file; called in other threads, in order for each piece. Raises StorageError."""
 
 
 class Owner:
@@ -79,12 +84,14 @@ class Owner:
 class _Assembly:
     """A piece on its way from one source: its hash so far, and how much is still to come."""
 
-    __slots__ = ("asked_at", "hasher", "left")
+    __slots__ = ("asked_at", "good", "hasher", "left", "unwritten")
 
     def __init__(self, asked_at: float, left: int) -> None:
         self.asked_at = asked_at
         self.left = left
         self.hasher = blake3()
+        self.good = False  # all of it came, and its hash is right
+        self.unwritten = 0
 
 
 class Driver:
@@ -107,6 +114,11 @@ class Driver:
         self._assemblies: dict[
             int, _Assembly
         ] = {}  # the latest of each piece; what belongs to others is too late
+        self._settled: set[int] = (
+            set()
+        )  # pieces found right and still being written: nobody is asked for them
+        self._unwritten: deque[Future[None]] = deque()
+        self._writing: Counter[int] = Counter()  # writes under way of each piece
         self._dirty = 0
         self._committing = False
         self._committed = state.pieces.have
@@ -211,7 +223,7 @@ class Driver:
 
     def _fetch(self, command: FetchPiece) -> None:
         peer = self._peers.get(command.source)
-        if peer is None:
+        if peer is None or command.piece in self._settled:
             return
         wanted = blocks(self.manifest.piece_length(command.piece))
         assembly = _Assembly(self._reactor.clock(), len(wanted))
@@ -254,22 +266,58 @@ class Driver:
         assembly.hasher.update(payload)
         assembly.left -= 1
         good = None if assembly.left else assembly.hasher.digest() == self.manifest.piece_hash(piece)
-        if good is not False:
-            # A piece of several blocks is written as it comes: it counts only when its hash is right.
-            try:
-                self._part.write(self.manifest.piece_offset(piece) + offset, payload)
-            except StorageError as error:
-                self.stop()
-                self._owner.failed(error)
-                return
-        if good is None:
-            return
-        del self._assemblies[piece]
-        if good:
-            self._done(peer, piece, assembly)
-        else:
+        if good is not None:
+            del self._assemblies[piece]
+        if good is False:
             log.warning("! %s sent a wrong piece %d of %s", peer.endpoint, piece, short(self.content_id))
             self._apply(PieceBad(peer.name, piece))
+            return
+        if good:
+            assembly.good = True
+            self._settled.add(piece)
+        # A piece of several blocks is written as it comes: it counts only when its hash is right.
+        self._write(peer, assembly, piece, self.manifest.piece_offset(piece) + offset, payload)
+
+    def _write(self, peer: Peer, assembly: _Assembly, piece: int, offset: int, payload: memoryview) -> None:
+        assembly.unwritten += 1
+        write = partial(self._part.write, offset, payload)
+        written = partial(self._written, peer, assembly, piece)
+        if assembly.good and len(payload) < WRITE_HERE and piece not in self._writing:
+            try:
+                write()
+            except StorageError as error:
+                written(None, None, error)
+            else:
+                written(None, None, None)
+            return
+        self._writing[piece] += 1
+        self._unwritten.append(self._reactor.in_order(piece, write, partial(written, peer.keep())))
+        if len(self._unwritten) > MAX_UNWRITTEN:
+            self._unwritten.popleft().result()
+
+    def _written(
+        self,
+        peer: Peer,
+        assembly: _Assembly,
+        piece: int,
+        release: Callable[[], None] | None,
+        _: None,
+        error: BaseException | None,
+    ) -> None:
+        assembly.unwritten -= 1
+        if release is not None:
+            release()
+            self._writing -= Counter((piece,))
+            while self._unwritten and self._unwritten[0].done():
+                self._unwritten.popleft()
+        if self.stopped:
+            return
+        if error is not None:
+            self.stop()
+            self._owner.failed(error if isinstance(error, StorageError) else StorageFailed(str(error)))
+        elif assembly.good and not assembly.unwritten:
+            self._settled.discard(piece)
+            self._done(peer, piece, assembly)
 
     def _done(self, peer: Peer, piece: int, assembly: _Assembly) -> None:
         peer.failures = (

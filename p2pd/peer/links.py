@@ -7,11 +7,13 @@ not answer. After ATTEMPTS failures in a row it is given up, until somebody name
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from p2pd.net.addresses import Endpoint
 from p2pd.net.dealer import Answer, CannotDial, Link, Lost
 from p2pd.net.identity import Identity
+from p2pd.net.landing import PlainBuffer
 from p2pd.net.listening import dialer_guard
 from p2pd.net.reactor import Reactor, Timer
 from protocol import limits
@@ -70,6 +72,10 @@ class Peer:
         else:
             self.link.ask(message, answer, timeout)
 
+    def keep(self) -> Callable[[], None]:
+        """Within the call of an Answer: its payload stays valid until the answered function is called, on any thread."""
+        return self._links.keep()
+
     def detach(self, user: User) -> None:
         """`user` wants this device no more."""
         self._links.detach(self, user)
@@ -89,8 +95,7 @@ class Links:
         self.peers: dict[bytes, Peer] = {}
         self._identity = identity
         self._guard = dialer_guard(reactor)
-        # One plaintext buffer for all links of the thread: an answer is dealt with before the next is opened.
-        self._plain = memoryview(bytearray(limits.MAX_DIALER_FRAME + 64))
+        self._plain = PlainBuffer()
 
     def attach(self, device_id: bytes, endpoint: Endpoint, user: User) -> None:
         """`user` wants this device, last heard of at `endpoint`. Attaching twice is harmless."""
@@ -118,6 +123,10 @@ class Links:
             peer.users.remove(user)
         if not peer.users:
             self.reactor.later(IDLE_SECONDS, self._close_idle, peer)
+
+    def keep(self) -> Callable[[], None]:
+        """See Peer.keep."""
+        return self._plain.keep()
 
     def close(self) -> None:
         """Closes every link."""

@@ -29,14 +29,12 @@ from p2pd.storage.root import (
     numbered,
     storage_error,
 )
+from p2pd.storage.unbuffered import Unbuffered, Write
 from protocol.bitfield import Bitfield
 from protocol.errors import Fault, LocalProtocolError
 from protocol.limits import MIB
 from protocol.manifest import Manifest
 from protocol.names import PART_SUFFIX
-
-Write = Callable[[int, bytes | memoryview, int], int]
-"""os.pwrite, or a test's version of it: (descriptor, data, offset) -> octets written."""
 
 POLICIES = frozenset({"fail", "skip", "rename", "overwrite"})
 MAX_RENAMES = 10_000  # names tried under the policy "rename"
@@ -67,6 +65,7 @@ class PartFile:
         self.manifest = manifest
         self._fd = fd
         self._write = write
+        self._unbuffered = Unbuffered(root, name, fd, manifest.size, write)
         self._lock = threading.Lock()
         self._users = 0
         self._closing = False
@@ -141,7 +140,11 @@ class PartFile:
             self._closing = True
             last = self._users == 0
         if last:
-            os.close(self._fd)
+            self._close_all()
+
+    def _close_all(self) -> None:
+        self._unbuffered.close()
+        os.close(self._fd)
 
     def discard(self) -> None:
         """Closes and removes the file: the download was cancelled."""
@@ -172,7 +175,7 @@ class PartFile:
             self._users -= 1
             last = self._closing and self._users == 0
         if last:
-            os.close(self._fd)
+            self._close_all()
 
     @property
     def identity(self) -> FileIdentity:
@@ -200,7 +203,7 @@ class PartFile:
         with self._open() as fd:
             while view:
                 try:
-                    written = self._write(fd, view, offset)
+                    written = self._unbuffered.write(offset, view) or self._write(fd, view, offset)
                 except OSError as error:
                     raise storage_error(error, f"cannot write {self._shown}") from error
                 if written <= 0:

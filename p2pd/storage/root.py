@@ -22,6 +22,7 @@ from protocol.names import check_name
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_DIRECT = getattr(os, "O_DIRECT", 0)
 _RENAME_NOREPLACE = 1  # linux/fs.h
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -175,6 +176,19 @@ class Root:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise StorageFailed(f"{self.shown(name)} is not a plain file")
+        return fd
+
+    def open_direct(self, name: str, like: int) -> int:
+        """Opens the file of descriptor `like` once more under its name, for unbuffered writing; -1 where that cannot be done."""
+        if not _DIRECT:
+            return -1
+        try:
+            fd = os.open(check_local_name(name), os.O_WRONLY | _DIRECT | _NOFOLLOW | _CLOEXEC, dir_fd=self.fd)
+        except OSError:
+            return -1
+        if not os.path.samestat(os.fstat(fd), os.fstat(like)):
+            os.close(fd)
+            return -1
         return fd
 
     def stat(self, name: str) -> os.stat_result | None:

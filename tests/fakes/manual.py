@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from p2pd.net.addresses import Endpoint
@@ -19,6 +20,7 @@ class ManualReactor:
         self.calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self.timers: list[Timer] = []
         self.works: list[Callable[[], bool]] = []
+        self.lanes: list[Callable[[], None]] | None = None
 
     def clock(self) -> float:
         """Now."""
@@ -38,6 +40,28 @@ class ManualReactor:
         """Kept for `run`."""
         if work not in self.works:
             self.works.append(work)
+
+    def in_order(
+        self, key: int, work: Callable[[], Any], then: Callable[[Any, BaseException | None], object]
+    ) -> Future[None]:
+        """Done at once, or when `lanes` is a list: kept there, to be done later."""
+        future: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                future.set_result(None)
+                then(None, error)
+            else:
+                future.set_result(None)
+                then(result, None)
+
+        if self.lanes is None:
+            run()
+        else:
+            self.lanes.append(run)
+        return future
 
     def run(self) -> None:
         """Everything that was called, and all work."""
@@ -72,10 +96,19 @@ class FakePeer:
         self.asked: list[tuple[Any, Callable[[Any, memoryview], object]]] = []
         self.detached: list[object] = []
         self.dropped: list[str] = []
+        self.kept = 0
 
     def ask(self, message: Any, answer: Callable[[Any, memoryview], object], timeout: float = 30.0) -> None:
         """Kept for `answer`."""
         self.asked.append((message, answer))
+
+    def keep(self) -> Callable[[], None]:
+        """See Peer.keep."""
+        self.kept += 1
+        return self._release
+
+    def _release(self) -> None:
+        self.kept -= 1
 
     def detach(self, user: object) -> None:
         """See Peer.detach."""

@@ -220,3 +220,34 @@ def test_the_end_of_the_context_ends_the_thread(bench: Bench) -> None:
     socket.close()
     terminator.join(10)
     assert not terminator.is_alive()
+
+
+def test_works_of_one_key_keep_their_order_in_other_threads(bench: Bench) -> None:
+    seen: Box[tuple[int, str]] = Box()
+    gate = threading.Event()
+    order: list[int] = []
+    bench.reactor.start()
+
+    def work(number: int) -> int:
+        assert gate.wait(10)
+        order.append(number)
+        return number
+
+    def then(result: int, error: BaseException | None) -> None:
+        assert error is None
+        seen.put((result, threading.current_thread().name))
+
+    futures = [bench.reactor.in_order(8, lambda number=number: work(number), then) for number in range(50)]
+    assert not any(future.done() for future in futures)
+    gate.set()
+    assert seen.wait(50) == [(number, "bench") for number in range(50)]
+    assert order == list(range(50))
+    assert all(future.done() for future in futures)
+
+
+def test_a_work_in_order_that_fails_tells_why_and_the_next_goes_on(bench: Bench) -> None:
+    seen: Box[object] = Box()
+    bench.reactor.start()
+    bench.reactor.in_order(1, lambda: 1 // 0, lambda result, error: seen.put(type(error)))
+    bench.reactor.in_order(1, lambda: 7, lambda result, error: seen.put(result))
+    assert seen.wait(2) == [ZeroDivisionError, 7]

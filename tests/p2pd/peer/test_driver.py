@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,69 @@ def test_a_write_that_fails_ends_the_run(tmp_path: Path) -> None:
     give(peer)
     assert len(bench.failures) == 1
     bench.close()
+
+
+def test_a_piece_counts_when_it_is_written_and_its_buffer_is_given_back(bench: Bench) -> None:
+    bench.reactor.lanes = writes = []
+    peer = bench.source("a")
+    give(peer)
+    give(peer)
+    assert (bench.state.pieces.have, peer.kept, len(writes)) == (0, 2, 2)
+    writes.pop(0)()
+    assert (bench.state.pieces.have, peer.kept) == (0b1, 1)
+    writes.pop(0)()
+    assert (bench.state.pieces.have, peer.kept) == (0b11, 0)
+
+
+def test_a_small_piece_is_written_at_once(bench: Bench) -> None:
+    bench.reactor.lanes = []
+    peer = bench.source("a")
+    give(peer, index=-1)
+    assert bench.state.pieces.have == 0b10000
+    assert bench.part.verify(4)
+
+
+def test_nobody_else_is_asked_for_a_right_piece_that_is_being_written(bench: Bench) -> None:
+    bench.reactor.lanes = writes = []
+    first, second = bench.source("a"), bench.source("b")
+    give(first)
+    bench.driver.peer_lost(first, Lost("lost", "gone"))  # type: ignore[arg-type]
+    assert sorted(message.piece for message in second.messages) == [1, 2, 3, 4]
+    writes.pop(0)()
+    assert bench.state.pieces.have == 1
+    bench.state.check()
+
+
+def test_a_write_that_fails_later_ends_the_run_and_gives_the_buffer_back(tmp_path: Path) -> None:
+    def full(fd: int, data: bytes | memoryview, offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    bench = Bench(tmp_path, write=full)
+    bench.reactor.lanes = writes = []
+    peer = bench.source("a")
+    give(peer)
+    give(peer)
+    assert not bench.failures
+    writes.pop(0)()
+    assert [type(error) for error in bench.failures] == [DiskFull]
+    writes.pop(0)()
+    assert (len(bench.failures), peer.kept, bench.state.pieces.have) == (1, 0, 0)
+    bench.close()
+
+
+def test_receiving_waits_for_a_disk_that_does_not_keep_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "MAX_UNWRITTEN", 1)
+    bench.reactor.lanes = writes = []
+    peer = bench.source("a")
+    give(peer)
+    disk = threading.Timer(0.05, lambda: writes[0]())
+    disk.start()
+    give(peer)  # comes back when the first is written
+    disk.join()
+    assert bench.state.pieces.have == 1
+    assert len(writes) == 2
 
 
 def test_after_the_end_nothing_is_asked_or_told(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import mmap
 import multiprocessing
 import os
 import statistics
@@ -26,6 +27,7 @@ from blake3 import blake3
 
 from bench.common import GIB, HEADER, MIB, describe, machine, random_file, sealer, touch_memory
 from p2pctl.units import parse_size
+from p2pd.net.buffers import Buffers
 from p2pd.net.context import make_context, tune_malloc
 from p2pd.net.options import Kind, apply
 from protocol.fernet import IV_SIZE, TokenKey, room_to_open, token_size
@@ -72,25 +74,43 @@ def hashed(count: int) -> float:
     return per_block(lambda: blake3(block).digest(), count)
 
 
-def write(path: Path, count: int) -> dict[str, float]:
-    """pwrite into a new file, and fdatasync after each 64 MiB (that one in time passed, not CPU)."""
-    block = os.urandom(MIB)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+def write(path: Path, count: int, flag: int) -> tuple[float, float, float]:
+    """pwrite into a new file (CPU, time passed), and fdatasync after each 64 MiB (time passed)."""
+    block = memoryview(mmap.mmap(-1, MIB))
+    block[:] = os.urandom(MIB)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flag, 0o600)
     try:
         os.ftruncate(fd, count * MIB)
-        cpu = synced = 0.0
+        cpu = passed = synced = 0.0
         for at in range(0, count * MIB, MIB):
-            began = time.thread_time()
+            began, wall = time.thread_time(), time.perf_counter()
             os.pwrite(fd, block, at)
             cpu += time.thread_time() - began
+            passed += time.perf_counter() - wall
             if (at + MIB) % SYNC_OCTETS == 0:
-                began = time.perf_counter()
+                wall = time.perf_counter()
                 os.fdatasync(fd)
-                synced += time.perf_counter() - began
-        return {"write": cpu / count * 1000, "fdatasync (time passed)": synced / count * 1000}
+                synced += time.perf_counter() - wall
+        return cpu / count * 1000, passed / count * 1000, synced / count * 1000
     finally:
         os.close(fd)
         path.unlink()
+
+
+def writes(path: Path, count: int) -> dict[str, float]:
+    """Through the page cache, and past it as large downloads go (docs/decisions/0007-unbuffered-writes.md)."""
+    cached = write(path, count, 0)
+    found = {
+        "write": cached[0],
+        "write, cached (CPU)": cached[0],
+        "fdatasync, cached (time passed)": cached[2],
+    }
+    try:
+        direct = write(path, count, os.O_DIRECT)
+    except OSError:
+        return found  # as tmpfs of some kernels
+    more = {"write, unbuffered (time passed)": direct[1], "fdatasync, unbuffered (time passed)": direct[2]}
+    return found | {"write": direct[0]} | more
 
 
 def _serve(pipe: Any, count: int) -> None:
@@ -100,13 +120,15 @@ def _serve(pipe: Any, count: int) -> None:
     router = context.socket(zmq.ROUTER)
     apply(router, Kind.LISTENER)
     pipe.send(router.bind_to_random_port("tcp://127.0.0.1"))
-    out = memoryview(bytearray(token_size(len(HEADER) + MIB)))
+    size = token_size(len(HEADER) + MIB)
+    buffers = Buffers(size, 2 * WINDOW)
     asked = 0
     began = time.process_time()
     while asked < count:
         who, _ = router.recv_multipart()
         asked += 1
-        router.send_multipart([who, out])
+        router.send(who, zmq.SNDMORE)
+        router.send(buffers.lend(buffers.take(), size), copy=False)
     pipe.send((time.process_time() - began) / count * 1000)
     pipe.recv()
     context.destroy(linger=0)
@@ -148,7 +170,7 @@ def measure(directory: Path, count: int) -> dict[str, float]:
         **network(count),
         "open": open_token(count),
         "BLAKE3": hashed(count),
-        **write(directory / "target.bin", count),
+        **writes(directory / "target.bin", count),
     }
 
 

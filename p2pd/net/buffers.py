@@ -7,10 +7,18 @@ view that was given to it dies (pyzmq keeps it alive until the octets are in the
 from __future__ import annotations
 
 import mmap
+import sys
 import weakref
 from collections import deque
 
 PAGE = 4096  # alignment that unbuffered writes need: at least the logical block of any usual disk
+
+
+def _memory(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    # Not shared, which is mmap's default and makes each page a file's, several times as dear to touch first.
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class Buffers:
@@ -32,7 +40,7 @@ class Buffers:
         try:
             return self._free.pop()
         except IndexError:
-            return memoryview(mmap.mmap(-1, self.size))
+            return memoryview(_memory(self.size))
 
     def give(self, buffer: memoryview) -> None:
         """Takes back a whole buffer that `take` gave out."""

@@ -13,7 +13,7 @@ from p2pd.net.buffers import PAGE, Buffers
 from protocol import limits
 from protocol.session import PLAIN_HEAD, Opened
 
-SPARE = 8  # buffers kept for the next blocks
+SPARE = 16  # buffers kept for the next blocks: as many as wait for a disk at a time (p2pd/peer/driver.py), and some
 
 
 class PlainBuffer:

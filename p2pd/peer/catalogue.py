@@ -1,6 +1,7 @@
 """What this device serves right now, by content id: the one table that the upload thread reads and the main thread writes.
 
-An entry is replaced whole, never changed, so that a reader sees either the old or the new one without a lock.
+An entry is replaced whole, never changed, so that a reader sees either the old or the new one without a lock. Files of folders
+are not entries: there may be 100,000 of them, so they are looked up in the state when somebody asks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class Served:
     """One content that can be served from a file in place."""
 
     content_id: bytes
-    share_id: int
+    share_id: int  # minus the folder's id for a file of a folder
     path: str
     stamp: Stamp
     size: int
@@ -29,15 +30,28 @@ class Served:
 
 
 class Catalogue:
-    """Content id -> Served. `load_manifest(content_id)` reads canonical manifest octets from the state."""
+    """Content id -> Served. `load_manifest(content_id)` reads canonical octets from the state, `load_member(content_id)` finds
+    a file of a folder there, `is_folder(content_id)` knows whether a folder is this collection. All may be called in any thread."""
 
-    def __init__(self, load_manifest: Callable[[bytes], bytes | None]) -> None:
+    def __init__(
+        self,
+        load_manifest: Callable[[bytes], bytes | None],
+        load_member: Callable[[bytes], Served | None] = lambda content_id: None,
+        is_folder: Callable[[bytes], bool] = lambda content_id: False,
+    ) -> None:
         self._served: dict[bytes, Served] = {}
         self._load_manifest = load_manifest
+        self._load_member = load_member
+        self._is_folder = is_folder
+        self._last = (b"", b"")  # a long collection is asked for in many parts
 
     def find(self, content_id: bytes) -> Served | None:
-        """What is served under this id."""
-        return self._served.get(content_id)
+        """The file that is served under this id."""
+        return self._served.get(content_id) or self._load_member(content_id)
+
+    def holds(self, content_id: bytes) -> bool:
+        """Whether a file or a folder is served under this id."""
+        return self.find(content_id) is not None or self._is_folder(content_id)
 
     def put(self, served: Served) -> None:
         """Serve this from now on."""
@@ -50,8 +64,14 @@ class Catalogue:
             del self._served[content_id]
 
     def manifest(self, content_id: bytes) -> bytes | None:
-        """The canonical manifest of something that is served."""
-        return self._load_manifest(content_id) if content_id in self._served else None
+        """The canonical manifest, or collection, of something that is served."""
+        if not self.holds(content_id):
+            return None
+        known, octets = self._last
+        if known != content_id:
+            octets = self._load_manifest(content_id) or b""
+            self._last = (content_id, octets)
+        return octets or None
 
     def __len__(self) -> int:
         return len(self._served)

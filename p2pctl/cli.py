@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, dict[str, str]] = {
     "share": {
-        "add": "share files with the swarm",
-        "remove": "stop sharing files; the files themselves stay",
-        "list": "list the files this device shares",
+        "add": "share files and folders with the swarm",
+        "remove": "stop sharing files or folders; the files themselves stay",
+        "list": "list the files and folders this device shares",
+        "rescan": "look for new, changed and vanished files in shared folders",
     },
     "find": {
         "search": "find files of the swarm by name",

@@ -39,6 +39,7 @@ METHODS: dict[str, bool] = {
     "shutdown": False,
     "add": True,
     "remove": False,
+    "rescan": True,
     "list": False,
     "search": False,
     "all_files": False,

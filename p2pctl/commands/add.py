@@ -1,4 +1,4 @@
-"""p2pctl add PATH...: share files. Many files are many requests, a window of them under way."""
+"""p2pctl add PATH...: share files and folders. Many files are many requests, a window of them under way."""
 
 from __future__ import annotations
 
@@ -21,12 +21,32 @@ p2pctl add example.txt
 id=$(p2pctl -q add results.tar)
 p2pctl add /data/*.tar --progress json
 p2pctl add build-1234.tar --as build.tar
+p2pctl add -r photos --exclude '*.tmp' --exclude cache/
+p2pctl add -r photos --dry-run
 """
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="+", help="file to share")
     parser.add_argument("--as", dest="name", metavar="NAME", help="the name others see (one PATH only)")
+    parser.add_argument(
+        "-r",
+        "--recursive",
+        action="store_true",
+        help="share folders, each as one thing and its files one by one",
+    )
+    parser.add_argument(
+        "--exclude",
+        dest="excludes",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="with -r: leave out names, or with a / in it paths, like this; GLOB/ means folders only (repeatable)",
+    )
+    parser.add_argument(
+        "--hidden", action="store_true", help="with -r: share names with a dot in front as well"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be shared and what not")
     parser.add_argument("--no-wait", action="store_true", help="do not wait for hashing and publishing")
 
 
@@ -35,30 +55,60 @@ def run(invocation: Invocation) -> int:
     paths: list[str] = values.paths
     if values.name is not None and len(paths) > 1:
         raise Fault("usage", "--as names one file, but several are given")
-    requests = [
-        {"path": os.path.abspath(path), "name": values.name, "wait": not values.no_wait} for path in paths
-    ]
-    if not values.no_wait:
+    for option in ("excludes", "hidden"):
+        if getattr(values, option) and not values.recursive:
+            word = "--exclude" if option == "excludes" else "--hidden"
+            raise Fault("usage", f"{word} is for folders", "share a folder with -r")
+    requests = [_request(values, path) for path in paths]
+    if not values.no_wait and not values.dry_run:
         invocation.waiting("stopped waiting; hashing and publishing go on", "see: p2pctl list -v")
     answers = invocation.client.each(
         "add",
         requests,
         lambda index, event: invocation.progress.event(index, os.path.basename(paths[index]), event),
     )
+    total = len(paths)
     for index, answer in answers:
         invocation.progress.close()
         if isinstance(answer, Fault):
-            output.fail(paths[index], answer, len(paths))
+            output.fail(paths[index], answer, total)
             continue
-        output.show(VIEW, [answer])
+        view = PLAN if values.dry_run else VIEW
+        output.show(view, [answer])
         for warning in answer.get("warnings") or ():
             output.warn(str(warning))
-    return output.finish(VIEW, len(paths))
+        total += report_failed(output, answer)
+    return output.finish(VIEW, total)
+
+
+def _request(values: argparse.Namespace, path: str) -> dict[str, Any]:
+    request = {"path": os.path.abspath(path), "name": values.name, "wait": not values.no_wait}
+    if values.dry_run:
+        request["dry_run"] = True
+    if values.recursive:
+        request |= {"recursive": True, "excludes": values.excludes, "hidden": values.hidden}
+    return request
+
+
+def report_failed(output: Output, item: dict[str, Any]) -> int:
+    """Says which files of a folder could not be shared; how many."""
+    shown = item.get("failed") or ()
+    count = int(item.get("failed_count") or 0)
+    for one in shown:
+        fault = Fault("storage", f"not shared: {one['reason']}", "", {"path": one["path"]})
+        output.fail(f"{item['name']}/{one['path']}", fault, count + 1)
+    if count > len(shown):
+        output.fail(
+            str(item["name"]), Fault("storage", f"{count - len(shown)} more are not shared"), count + 1
+        )
+    return count
 
 
 def _human(output: Output, items: list[dict[str, Any]]) -> None:
     for item in items:
-        if item.get("state") == "hashing":
+        if item.get("files") is not None:
+            _folder(output, item)
+        elif item.get("state") == "hashing":
             output.line(f"Adding {item['name']} to shared files")
         elif item.get("added", True):
             output.line(f"Added {item['name']} to shared files")
@@ -75,5 +125,39 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
                 ]
             )
 
+
+def _folder(output: Output, item: dict[str, Any]) -> None:
+    if item.get("state") == "hashing":
+        output.line(f"Adding folder {item['name']} to shared files")
+        return
+    size = f"{_files(item['files'])}, {format_size(item['size_bytes'])}"
+    if item.get("added", True):
+        output.line(f"Added folder {item['name']} to shared files ({size})")
+    else:
+        output.line(f"folder {item['name']} is shared already ({size})")
+    if left := item.get("left_out_count"):
+        output.line(f"  {_files(left, 'entry', 'entries')} left out; --dry-run lists them")
+
+
+def _files(count: int, one: str = "file", several: str = "files") -> str:
+    return f"{count} {one if count == 1 else several}"
+
+
+def _plan(output: Output, items: list[dict[str, Any]]) -> None:
+    for item in items:
+        if item.get("files") is None:
+            output.line(f"Would share {item['name']} ({item['size_bytes']} bytes)")
+            continue
+        output.line(
+            f"Would share folder {item['name']}: {_files(item['files'])}, {format_size(item['size_bytes'])}"
+            f" ({item['size_bytes']} bytes)"
+        )
+        for one in item.get("left_out") or ():
+            output.line(f"  leaves out {one['path']}: {one['reason']}")
+        if (more := item["left_out_count"] - len(item["left_out"])) > 0:
+            output.line(f"  leaves out {more} more")
+
+
+PLAN = View(("name", "path", "size_bytes", "files", "left_out_count", "failed_count"), "path", _plan)
 
 VIEW = View(("id", "sha256", "name", "path", "size_bytes", "state", "added", "published"), "id", _human)

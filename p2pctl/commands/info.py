@@ -47,6 +47,8 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
             ("sha256", str(item.get("sha256") or "-")),
             ("size", f"{format_size(item['size_bytes'])} ({item['size_bytes']} bytes)"),
         ]
+        if item.get("files"):
+            pairs.append(("files", str(item["files"])))
         if item.get("pieces") is not None:
             pairs.append(("pieces", f"{item['pieces']} of {format_size(item.get('piece_size_bytes') or 0)}"))
         pairs.append(("shared", str(item.get("shared_at") or "-")))

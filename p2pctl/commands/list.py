@@ -1,4 +1,4 @@
-"""p2pctl list: what this device shares."""
+"""p2pctl list: what this device shares; a folder is one line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
     for item in items:
         state = item.get("state", "shared")
         mark = "" if state == "shared" else f" ({state})"
-        output.line(f"{item['name']} - Size: {item['size_bytes']} bytes{mark}")
+        slash = "" if item.get("files") is None else f"/ - Files: {item['files']}"
+        output.line(f"{item['name']}{slash} - Size: {item['size_bytes']} bytes{mark}")
 
 
 _FIELDS = ("id", "sha256", "state", "size_bytes", "name", "path")
@@ -52,5 +53,8 @@ def _text(item: dict[str, Any], key: str) -> str:
 
 
 VIEW = View(
-    ("id", "sha256", "name", "size_bytes", "path", "state", "shared_at"), "id", _human, "no files are shared"
+    ("id", "sha256", "name", "size_bytes", "path", "state", "shared_at"),
+    "id",
+    _human,
+    "no files are shared",
 )

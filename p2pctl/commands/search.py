@@ -68,12 +68,18 @@ def _row(output: Output, item: dict[str, Any]) -> list[str]:
         str(item.get("sources", "-")),
         format_age(str(item.get("shared_at")), output.now),
     ]
+    name = str(item["name"])
+    if item.get("files"):
+        name += f"/ ({item['files']} file{'' if item['files'] == 1 else 's'})"
     if not output.verbose:
-        return [str(item["id"])[:8], *middle, str(item["name"])]
+        return [str(item["id"])[:8], *middle, name]
     local = "yes" if item.get("local") else "no"
-    return [str(item["id"]), str(item.get("sha256")), *middle, local, str(item["name"])]
+    return [str(item["id"]), str(item.get("sha256") or "-"), *middle, local, name]
 
 
 VIEW = View(
-    ("id", "sha256", "name", "size_bytes", "sources", "shared_at", "local"), "id", _human, "no file matches"
+    ("id", "sha256", "name", "size_bytes", "sources", "shared_at", "local"),
+    "id",
+    _human,
+    "no file matches",
 )

@@ -20,23 +20,18 @@ from p2pd.control.items import (
     own_hit_item,
     share_item,
 )
-from p2pd.control.pages import cut, page
+from p2pd.control.pages import page
 from p2pd.control.server import Method, Progress
+from p2pd.control.sharing import Sharing
 from p2pd.control.status import Status
 from p2pd.peer.finding import Query
 from p2pd.peer.service import PeerService
-from p2pd.peer.shares import HashJob
-from p2pd.storage.state import Share
-from protocol.control import parse_reference
-from protocol.display import safe
 from protocol.errors import Fault
 from protocol.limits import CONTROL_PAGE, MAX_FILE
 from protocol.manifest import Manifest
 from protocol.tracker import By, Hit, Sort
 from protocol.version import CONTROL_VERSION, VERSION, WIRE_VERSION
 
-PUBLISH_SECONDS = 10.0
-PROGRESS_SECONDS = 0.2
 SORTS = {sort.name.lower(): sort for sort in Sort}
 
 
@@ -52,13 +47,11 @@ class ControlApi:
             "version": self.version,
             "status": self.status,
             "shutdown": self.shutdown,
-            "add": self.add,
-            "list": self.list,
-            "remove": self.remove,
             "search": self.search,
             "all_files": self.all_files,
             "info": self.info,
             "peers": self.peers,
+            **Sharing(lambda: self._peer).methods,
             **Fetching(lambda: self._peer).methods,
         }
 
@@ -95,97 +88,6 @@ class ControlApi:
         asyncio.get_running_loop().call_later(0.05, self._stop)
         return {"pid": os.getpid(), "stopping": True}
 
-    # -- share --------------------------------------------------------------------------------------------
-
-    async def add(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Shares one file."""
-        asked = read_params.read(read_params.Add, params)
-        peer = self._peer
-        share, job = await peer.shares.add(asked.path, asked.name)
-        if asked.wait is False:
-            return {**share_item(share), "added": job is not None, "published": False, "warnings": []}
-        if job is not None:
-            share = await self._hashed(job, progress)
-        published, warnings = await self._published(share, progress)
-        return {**share_item(share), "added": job is not None, "published": published, "warnings": warnings}
-
-    async def _hashed(self, job: HashJob, progress: Progress) -> Share:
-        assert job.task is not None
-        while not job.task.done():
-            await asyncio.wait({job.task}, timeout=PROGRESS_SECONDS)
-            if not job.task.done():
-                await progress({"stage": "hashing", "done_bytes": job.done, "total_bytes": job.size})
-        return job.task.result()
-
-    async def _published(self, share: Share, progress: Progress) -> tuple[bool, list[str]]:
-        peer = self._peer
-        await peer.finder.settle()
-        await progress({"stage": "publishing", "done_bytes": share.size, "total_bytes": share.size})
-        revision = peer.store.revision
-        results = await asyncio.gather(
-            *(tracker.wait_published(revision, PUBLISH_SECONDS) for tracker in peer.trackers)
-        )
-        warnings = []
-        for tracker, done in zip(peer.trackers, results, strict=True):
-            if not done:
-                reason = (
-                    tracker.error.message if tracker.error else f"the tracker at {tracker.endpoint} is slow"
-                )
-                warnings.append(f"not published yet: {reason}; it will be as soon as the tracker takes it")
-        return any(results), warnings
-
-    async def list(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Own shares, by name."""
-        asked = read_params.read(read_params.Page, params)
-        shares = sorted(self._peer.store.list_shares(), key=lambda share: (share.name, share.share_id))
-        if asked.cursor is not None:
-            number, _, name = asked.cursor.partition(":")
-            if not number.isdigit():
-                raise Fault("usage", "bad cursor", "take it from `next` of the page before")
-            shares = [share for share in shares if (share.name, share.share_id) > (name, int(number))]
-        items, rest = cut([share_item(share) for share in shares[: asked.limit or CONTROL_PAGE]])
-        count = len(items)
-        more = rest or len(shares) > count
-        last = shares[count - 1] if count else None
-        return page(items, f"{last.share_id}:{last.name}" if more and last else None)
-
-    async def remove(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Shares a file no more."""
-        asked = read_params.read(read_params.Ref, params)
-        share = self._own_share(asked.ref)
-        return {**share_item(self._peer.shares.remove(share)), "removed": True}
-
-    def _own_share(self, ref: str) -> Share:
-        reference = parse_reference(ref)
-        matches = self._peer.finder.own(reference)
-        if not matches:
-            matches = [
-                share
-                for share in self._peer.store.list_shares()
-                if reference.text in (share.name, share.path)
-            ]
-        if not matches:
-            raise Fault("not_found", f"{safe(ref)!r} is not shared here", "p2pctl list shows what is")
-        if (
-            len({share.share_id for share in matches}) > 1
-            and len({share.content_id for share in matches}) > 1
-        ):
-            found = [
-                {
-                    "id": share.content_id.hex() if share.content_id else "",
-                    "name": share.name,
-                    "size_bytes": share.size,
-                }
-                for share in matches[:20]
-            ]
-            raise Fault(
-                "ambiguous",
-                f"{safe(ref)!r} means {len(matches)} shares",
-                "name one by its id",
-                {"matches": found},
-            )
-        return matches[0]
-
     # -- find ---------------------------------------------------------------------------------------------
 
     async def search(self, params: dict[str, Any], progress: Progress) -> Item:
@@ -219,7 +121,7 @@ class ControlApi:
         }
 
     def _hit(self, hit: Hit) -> Item:
-        return hit_item(hit, self._peer.catalogue.find(hit.content_id) is not None)
+        return hit_item(hit, self._peer.catalogue.holds(hit.content_id))
 
     async def info(self, params: dict[str, Any], progress: Progress) -> Item:
         """All about one content."""
@@ -228,20 +130,38 @@ class ControlApi:
         hit, _ = await peer.finder.resolve(asked.ref)
         own = [share for share in peer.store.shares_by_content(hit.content_id) if share.state == "shared"]
         item = self._hit(hit) if hit.sources else own_hit_item(own[0]) if own else self._hit(hit)
+        if hit.files:
+            return {**item, **await self._folder(hit)}
         octets = peer.store.manifest(hit.content_id)
         manifest = Manifest.decode(octets, hit.content_id) if octets is not None else None
-        try:
-            members, _, _ = await peer.finder.members(hit.content_id, "")
-        except Fault:
-            members = []
+        member = peer.store.member_by_content(hit.content_id)
+        path = os.path.join(member[1], member[2].path) if member is not None else None
         return {
             **item,
             "piece_size_bytes": manifest.piece_size if manifest else None,
             "pieces": manifest.count if manifest else None,
-            "path": own[0].path if own else None,
-            "state": share_item(own[0])["state"] if own else None,
-            "peers": [member_item(member, peer.own_id) for member in members],
+            "path": own[0].path if own else path,
+            "state": share_item(own[0])["state"] if own else "shared" if path is not None else None,
+            "peers": await self._holders(hit),
         }
+
+    async def _folder(self, hit: Hit) -> Item:
+        """What `info` says of a folder more than `search` does."""
+        own = self._peer.store.folders_by_content(hit.content_id)
+        return {
+            "piece_size_bytes": None,
+            "pieces": None,
+            "path": own[0].path if own else None,
+            "state": own[0].state if own else None,
+            "peers": await self._holders(hit),
+        }
+
+    async def _holders(self, hit: Hit) -> list[Item]:
+        try:
+            members, _, _ = await self._peer.finder.members(hit.content_id, "")
+        except Fault:
+            return []
+        return [member_item(member, self._peer.own_id) for member in members]
 
     async def peers(self, params: dict[str, Any], progress: Progress) -> Item:
         """Devices of the swarm, or those that hold a content."""

@@ -7,13 +7,19 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from p2pd.peer.folders import Report
 from p2pd.peer.transfer import Transfer
 from p2pd.storage.state import Download, Share
+from p2pd.storage.state_folders import Folder
+from p2pd.storage.tree import Left
 from protocol.errors import Fault
 from protocol.ids import content_text, device_text
 from protocol.tracker import Hit, Member
 
 Item = dict[str, Any]
+
+MAX_SHOWN = 300
+"""Paths in one list of an answer; the counts are of all."""
 
 _SHARE_STATES = {"error": "missing"}
 _HINTS = {
@@ -43,8 +49,65 @@ def share_item(share: Share) -> Item:
         "name": share.name,
         "path": share.path,
         "size_bytes": share.size,
+        "files": None,
         "state": _SHARE_STATES.get(share.state, share.state),
         "shared_at": timestamp(share.added_at),
+    }
+
+
+def folder_item(folder: Folder) -> Item:
+    """A shared folder, as in `list`."""
+    return {
+        "id": content_text(folder.content_id) if folder.content_id else None,
+        "sha256": None,
+        "name": folder.name,
+        "path": folder.path,
+        "size_bytes": folder.size,
+        "files": folder.files,
+        "state": folder.state,
+        "shared_at": timestamp(folder.added_at),
+    }
+
+
+def report_item(report: Report) -> Item:
+    """What a look at a folder found, as in `rescan`."""
+    item = folder_item(report.folder)
+    for key, paths in (("new", report.new), ("changed", report.changed), ("vanished", report.vanished)):
+        item[key] = paths[:MAX_SHOWN]
+        item[f"{key}_count"] = len(paths)
+    return {
+        **item,
+        "previous_id": content_text(report.previous) if report.previous else None,
+        **_left_out(report.left),
+    }
+
+
+def plan_item(path: str, name: str, files: int, size: int, left: list[Left], folder: bool = False) -> Item:
+    """What `add` would share."""
+    return {
+        "id": None,
+        "sha256": None,
+        "name": name,
+        "path": path,
+        "size_bytes": size,
+        "files": files if folder else None,
+        "state": "planned",
+        "shared_at": None,
+        "added": False,
+        "published": False,
+        "warnings": [],
+        **_left_out(left),
+    }
+
+
+def _left_out(left: list[Left]) -> Item:
+    rules = [one for one in left if not one.failed]
+    failed = [one for one in left if one.failed]
+    return {
+        "left_out": [{"path": one.path, "reason": one.reason} for one in rules[:MAX_SHOWN]],
+        "left_out_count": len(rules),
+        "failed": [{"path": one.path, "reason": one.reason} for one in failed[:MAX_SHOWN]],
+        "failed_count": len(failed),
     }
 
 
@@ -52,10 +115,11 @@ def hit_item(hit: Hit, local: bool) -> Item:
     """A content, as in `search`."""
     return {
         "id": content_text(hit.content_id),
-        "sha256": hit.sha256.hex(),
+        "sha256": None if hit.files else hit.sha256.hex(),
         "name": hit.names[0],
         "names": list(hit.names),
         "size_bytes": hit.size,
+        "files": hit.files or None,
         "sources": max(0, hit.sources - 1) if local else hit.sources,
         "shared_at": timestamp(hit.added_at),
         "local": local,
@@ -72,6 +136,7 @@ def own_hit_item(share: Share) -> Item:
         "name": share.name,
         "names": [share.name],
         "size_bytes": share.size,
+        "files": None,
         "sources": 0,
         "shared_at": timestamp(share.added_at),
         "local": True,
@@ -125,6 +190,7 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
         "id": content_text(row.content_id),
         "sha256": sha256,
         "name": row.name,
+        "files": row.files or None,
         "state": _PHASES.get(state, state),
         "size_bytes": row.size,
         "received_bytes": received,

@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Path = Annotated[str, Meta(pattern=r"^/", max_length=4096)]
+Glob = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[^\n]*\Z")]
 PageSize = Annotated[int, Meta(ge=1, le=CONTROL_PAGE)]
 Octets = Annotated[int, Meta(ge=0, le=MAX_FILE)]
 
@@ -28,6 +29,16 @@ class Add(Struct, forbid_unknown_fields=True):
     path: Path
     name: Annotated[str, Meta(max_length=255)] | None = None
     wait: bool | None = True
+    recursive: bool | None = False
+    excludes: Annotated[list[Glob], Meta(max_length=100)] | None = None
+    hidden: bool | None = False
+    dry_run: bool | None = False
+
+
+class Rescan(Struct, forbid_unknown_fields=True):
+    """rescan"""
+
+    path: Path | None = None
 
 
 class Ref(Struct, forbid_unknown_fields=True):

@@ -84,6 +84,7 @@ class Status:
 
     def _of_peer(self, peer: PeerService) -> dict[str, Any]:
         shares = peer.store.list_shares()
+        folders = peer.store.list_folders()
         active = peer.downloads.active
         counts = peer.downloads.counts()
         counts["queued"] = sum(not transfer.started for transfer in active)
@@ -91,8 +92,9 @@ class Status:
         return {
             "peer": {
                 "listen": self._peer_listen,
-                "shares": len(shares),
-                "shared_bytes": sum(share.size for share in shares if share.state == "shared"),
+                "shares": len(shares) + sum(folder.files for folder in folders),
+                "shared_bytes": sum(share.size for share in shares if share.state == "shared")
+                + sum(folder.size for folder in folders if folder.state == "shared"),
                 "uploads": peer.uploads.active,
                 "uploaded_bytes": peer.uploads.uploaded,
                 "downloaded_bytes": peer.downloads.received,

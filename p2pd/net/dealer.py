@@ -108,7 +108,7 @@ class Link:
     ) -> None:
         self.endpoint = endpoint
         self.state = LinkState.CONNECTING
-        self.device_id = expected_device or b""
+        self.device_id, self.features = expected_device or b"", 0
         self.pending: dict[int, _Waiting] = {}
         self._reactor = reactor
         self._decode = decode
@@ -271,7 +271,7 @@ class Link:
             self._end(_lost_in_handshake(error, self.endpoint))
             return
         self._deadline.cancel()
-        self.device_id = established.device_id
+        self.device_id, self.features = established.device_id, established.info.features
         self._session = Session(established, self._reactor.clock(), time.time(), self._entropy)
         self.state = LinkState.READY
         if self._guard is not None:

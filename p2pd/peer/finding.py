@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pd.peer.trackers import TrackerClient
-from p2pd.storage.state import Share, State
+from p2pd.storage.state import Published, Share, State
 from protocol.control import Reference, parse_reference
 from protocol.display import safe
 from protocol.errors import Fault
@@ -133,6 +133,16 @@ class Finder:
             matches = [share for share in shares if _matches(share, "name", reference.text)]
         return matches
 
+    def _public(self, reference: Reference) -> list[Published]:
+        """What this device has public under a reference, files of folders included."""
+        find, value = self._store.public_like, unicodedata.normalize("NFC", reference.value)
+        matches = find(reference.kind, value)
+        if not matches and reference.kind == "id":
+            matches = find("sha256", value)
+        if not matches and reference.kind == "prefix":
+            matches = find("name", unicodedata.normalize("NFC", reference.text))
+        return matches
+
     async def resolve(self, text: str) -> tuple[Hit, list[Fault]]:
         """The one content in the swarm, own shares included, that a reference means, and the trackers' faults.
 
@@ -140,9 +150,8 @@ class Finder:
         """
         reference = parse_reference(text)
         hits: dict[bytes, Hit] = {}
-        for share in self.own(reference):
-            if share.state == "shared":
-                _merge(hits, _hit_of(share))
+        for entry in self._public(reference):
+            _merge(hits, _hit_of(entry))
         faults: list[Fault] = []
         try:
             answer = await self._resolve_in_swarm(reference)
@@ -207,13 +216,13 @@ def _merge(hits: dict[bytes, Hit], hit: Hit) -> None:
         names,
         max(known.sources, hit.sources),
         max(known.added_at, hit.added_at),
+        known.files,
     )
 
 
-def _hit_of(share: Share) -> Hit:
-    assert share.content_id is not None
-    assert share.sha256 is not None
-    return Hit(share.content_id, share.sha256, share.size, [share.name], 0, int(share.added_at))
+def _hit_of(entry: Published) -> Hit:
+    added_at = int(entry.added_at)
+    return Hit(entry.content_id, entry.sha256, entry.size, [entry.name], 0, added_at, entry.files)
 
 
 def _matches(share: Share, kind: str, value: str) -> bool:

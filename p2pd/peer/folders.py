@@ -131,10 +131,8 @@ class Folders:
     async def _place(self, path: str, name: str | None) -> tuple[str, str]:
         real = await asyncio.to_thread(os.path.realpath, path)
         known = self._store.folder_by_path(real)
-        if name is not None:
-            shown = name
-        else:
-            shown = known.name if known is not None else os.path.basename(os.path.normpath(path))
+        own = known.name if known is not None else os.path.basename(os.path.normpath(path))
+        shown = own if name is None else name
         try:
             return real, check_name(shown)
         except RemoteProtocolError as error:
@@ -227,7 +225,8 @@ class Folders:
         if only_known:
             tree.files = [found for found in tree.files if found.path in known]
         there = {found.path for found in tree.files}
-        failed = {left.path for left in tree.left if left.failed}
+        # A directory that cannot be read now does not mean that its files are gone for good.
+        unsure = tuple("" if left.path == "." else f"{left.path}/" for left in tree.left if left.failed)
         report.vanished = sorted(path for path in known if path not in there)
         todo: list[Found] = []
         back: list[str] = []
@@ -247,17 +246,16 @@ class Folders:
         gone = [path for path in (*report.changed, *report.vanished) if known[path].live]
         if gone or back:
             await asyncio.to_thread(self._show_and_hide, folder, back, gone)
-        if report.vanished and not only_known and not failed:
-            # A directory that cannot be read now does not mean that its files are gone for good.
-            await asyncio.to_thread(store.drop_members, folder.folder_id, report.vanished)
+        if not only_known:
+            lost = [path for path in report.vanished if not path.startswith(unsure)]
+            await asyncio.to_thread(store.drop_members, folder.folder_id, lost)
+        report.vanished = [path for path in report.vanished if known[path].live]
         if gone or report.vanished:
             self._changed()
         await self._hash(job, todo, report)
         if todo or gone or back or folder.state != "shared" or not only_known:
             report.folder = await asyncio.to_thread(self._collect, folder, tree)
             self._changed()
-        if only_known:
-            report.vanished = [path for path in report.vanished if known[path].live]
         if gone or todo:
             log.info(
                 "= %s: %d new, %d changed, %d gone",

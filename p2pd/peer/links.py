@@ -65,6 +65,11 @@ class Peer:
         """True while requests can be sent."""
         return self.link is not None and self.link.ready
 
+    @property
+    def features(self) -> int:
+        """Bits of Feature that it told; 0 while it is not connected."""
+        return self.link.features if self.link is not None else 0
+
     def ask(self, message: Any, answer: Answer, timeout: float = limits.REQUEST_SECONDS) -> None:
         """See Link.ask; without a link the answer is Lost."""
         if self.link is None:

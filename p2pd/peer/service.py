@@ -28,12 +28,14 @@ from p2pd.peer.attempt import Services
 from p2pd.peer.catalogue import Catalogue, Served
 from p2pd.peer.downloads import Downloads
 from p2pd.peer.finding import Finder
+from p2pd.peer.folders import Folders, member_served
 from p2pd.peer.links import Links
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
 from p2pd.peer.trackers import TrackerClient
 from p2pd.peer.uploads import Uploads
 from p2pd.storage.state import State
+from protocol.collection import is_collection
 from protocol.handshake import Dialect
 
 log = logging.getLogger("p2pd.peer")
@@ -73,7 +75,11 @@ class PeerService:
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
         rng = random.SystemRandom()
-        self.catalogue = Catalogue(self.store.manifest)
+        self.catalogue = Catalogue(
+            self.store.manifest,
+            partial(member_served, self.store),
+            lambda content_id: bool(self.store.folders_by_content(content_id)),
+        )
         self.uploads = Uploads(self.catalogue, partial(self._from_reactor, self._served_changed))
         self.router = SealedRouter(reactors.uploads, identity, Dialect.PEER, admission, DOMAIN, self.uploads)
         self.uploads.router = self.router
@@ -83,6 +89,7 @@ class PeerService:
             for endpoint in trackers
         ]
         self.shares = Shares(self.store, self.catalogue, self._changed, self._forget)
+        self.folders = Folders(self.store, self._changed)
         self.links = Links(reactors.downloads, identity)
         sources = SourceFinder(self.store, reactors.downloads, self.links, self.trackers, self.own_id)
         self.finder = Finder(self.store, self.trackers)
@@ -103,9 +110,11 @@ class PeerService:
         self.store.forget_sources(now - HISTORY_SECONDS)
         self.store.prune_tombstones()
         await self.shares.start()
+        self.folders.start()
         for tracker in self.trackers:
             self._spawn(tracker.run(), f"tracker {tracker.endpoint}")
         self._spawn(self.shares.run(), "share watch")
+        self._spawn(self.folders.run(), "folder watch")
         self._spawn(self.downloads.run(), "rates")
         self.downloads.start()
 
@@ -113,6 +122,7 @@ class PeerService:
         """Ends everything that writes, says goodbye, closes the state. The reactors still run."""
         await self.downloads.close()
         await self.shares.close()
+        await self.folders.close()
         await asyncio.gather(*(tracker.say_bye(BYE_SECONDS) for tracker in self.trackers))
         for task in self._tasks:
             task.cancel()
@@ -146,7 +156,10 @@ class PeerService:
         self._reactors.uploads.call(self.uploads.forget, content_id)
 
     def _served_changed(self, served: Served) -> None:
-        self.shares.served_changed(served)
+        if served.share_id < 0:
+            self.folders.served_changed(served)
+        else:
+            self.shares.served_changed(served)
 
     def _from_reactor(self, callback: Any, *args: Any) -> None:
         post(self._loop, callback, *args)
@@ -156,7 +169,7 @@ class PeerService:
     def sha256_of(self, content_id: bytes) -> str | None:
         """The SHA-256 that a known manifest states, in hex, without checking the manifest (it was, when it came)."""
         octets = self.store.manifest(content_id)
-        if octets is None:
+        if octets is None or is_collection(octets):
             return None
         head = msgpack.Unpacker()
         head.feed(octets[:128])

@@ -93,18 +93,7 @@ class Shares:
 
         Raises Fault: not_found, usage (not a plain file, unusable name), storage, refused (too many files).
         """
-        real = await asyncio.to_thread(os.path.realpath, path)
-        stamp = await asyncio.to_thread(_look, real)
-        shown = name if name is not None else os.path.basename(path)
-        try:
-            check_name(shown)
-        except RemoteProtocolError as error:
-            hint = "give another name with --as NAME" if name is None else "choose another name"
-            raise Fault(
-                "usage", f"{safe(shown)!r} cannot be shared under this name: {error}", hint
-            ) from error
-        if stamp.size > MAX_FILE:
-            raise Fault("usage", f"{safe(real)} is larger than 1 TiB", "split it")
+        real, stamp, shown = await self._place(path, name)
         known = self._store.share_by_path(real)
         if known is None and self._store.published_count() >= MAX_FILES_PER_DEVICE:
             raise Fault(
@@ -121,6 +110,26 @@ class Shares:
                 self._changed()
             return share, None
         return share, self._hash(share, stamp.size, new=known is None)
+
+    async def plan(self, path: str, name: str | None) -> tuple[str, int]:
+        """The name and the octets that `add` would share. Raises Fault as it does."""
+        _, stamp, shown = await self._place(path, name)
+        return shown, stamp.size
+
+    async def _place(self, path: str, name: str | None) -> tuple[str, Stamp, str]:
+        real = await asyncio.to_thread(os.path.realpath, path)
+        stamp = await asyncio.to_thread(_look, real)
+        shown = name if name is not None else os.path.basename(path)
+        try:
+            check_name(shown)
+        except RemoteProtocolError as error:
+            hint = "give another name with --as NAME" if name is None else "choose another name"
+            raise Fault(
+                "usage", f"{safe(shown)!r} cannot be shared under this name: {error}", hint
+            ) from error
+        if stamp.size > MAX_FILE:
+            raise Fault("usage", f"{safe(real)} is larger than 1 TiB", "split it")
+        return real, stamp, shown
 
     async def take_download(self, path: str, name: str, manifest: Manifest) -> None:
         """As add_download; a file that cannot be shared is a line in the log, for the download itself is done."""

@@ -113,7 +113,7 @@ def open_shared(path: str | os.PathLike[str]) -> tuple[int, Stamp]:
             raise Fault(
                 "usage",
                 f"{shown} is a folder",
-                hint="folders are shared file by file: name its files, for example with FOLDER/*",
+                hint="a folder is shared with -r: p2pctl add -r FOLDER",
             )
         if not stat.S_ISREG(status.st_mode):
             raise _not_plain(shown, "device, FIFO or socket")

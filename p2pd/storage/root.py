@@ -120,6 +120,31 @@ def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
     return call
 
 
+def move_noreplace(source: int, old: str, target: int, new: str) -> int:
+    """Moves a file or directory from one open directory to another, in one step and only if the name is free there; 0,
+    or an errno (EEXIST). Where the system cannot do that, a plain file or an empty directory of ours holds the name
+    first."""
+    function = _renameat2()
+    code = errno.ENOSYS
+    if function is not None:
+        code = function(source, os.fsencode(old), target, os.fsencode(new), _RENAME_NOREPLACE)
+    if code not in _UNSUPPORTED:
+        return code
+    try:
+        if stat.S_ISDIR(os.stat(old, dir_fd=source, follow_symlinks=False).st_mode):
+            os.mkdir(new, 0o700, dir_fd=target)
+        else:
+            os.close(
+                os.open(
+                    new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC, 0o600, dir_fd=target
+                )
+            )
+        os.replace(old, new, src_dir_fd=source, dst_dir_fd=target)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
 class Root:
     """An open directory. Every method takes a single component; `from_user` is True for a name its user
     typed, which may be any component, False (the default) for one that came over the network. All raise

@@ -144,16 +144,13 @@ class State(Downloads, Folders):
     def public_like(self, kind: str, value: str) -> list[Published]:
         """What is public under a reference: `kind` is "id" or "prefix" (hex digits of the content id, at least their
         beginning), "sha256" (the same), or "name"; at most 50."""
-        condition, values = {
-            "name": ("name = ?", (value,)),
-            "sha256": ("substr(hex(sha256), 1, ?) = ?", (len(value), value.upper())),
-        }.get(
-            kind,
-            (
-                "content_id >= ? AND content_id <= ?",
-                (bytes.fromhex(value.ljust(64, "0")), bytes.fromhex(value.ljust(64, "f"))),
-            ),
-        )
+        condition = "name = ?"
+        values: tuple[object, ...] = (value,)
+        if kind == "sha256":
+            condition, values = "substr(hex(sha256), 1, ?) = ?", (len(value), value.upper())
+        elif kind != "name":
+            ends = (bytes.fromhex(value.ljust(64, end)) for end in "0f")
+            condition, values = "content_id BETWEEN ? AND ?", tuple(ends)
         rows = self.query(
             "SELECT revision, content_id, sha256, size, name, added_at, files FROM published"
             f" WHERE live AND {condition} LIMIT 50",

@@ -94,3 +94,93 @@ class TestAdd:
         got = p2pctl("add", "/d/example.txt")
         assert (got.status, got.err) == (0, "p2pctl: no tracker can be reached\n")
         assert p2pctl("--json", "add", "/d/e").document["warnings"] == ["no tracker can be reached"]
+
+
+class TestFolders:
+    def folder(self, **changes: Any) -> dict[str, Any]:
+        item: dict[str, Any] = {
+            "name": "photos",
+            "files": 3,
+            "sha256": None,
+            "added": True,
+            "published": True,
+        }
+        item |= {"warnings": [], "left_out": [], "left_out_count": 0, "failed": [], "failed_count": 0}
+        return samples.share(**{**item, **changes})
+
+    def test_what_is_asked_and_said(self, daemon: Daemon, p2pctl: Run) -> None:
+        daemon.on["add"] = self.folder(left_out_count=1)
+        got = p2pctl("add", "-r", "/d/photos", "--exclude", "*.o", "--exclude", "cache/", "--hidden")
+        assert got.status == 0
+        assert got.out == (
+            "Added folder photos to shared files (3 files, 1.0 KiB)\n  1 entry left out; --dry-run lists them\n"
+        )
+        assert daemon.params("add") == [
+            {
+                "path": "/d/photos",
+                "name": None,
+                "wait": True,
+                "recursive": True,
+                "excludes": ["*.o", "cache/"],
+                "hidden": True,
+            }
+        ]
+        daemon.on["add"] = self.folder(added=False)
+        assert p2pctl("add", "-r", "/d/photos").out == "folder photos is shared already (3 files, 1.0 KiB)\n"
+        daemon.on["add"] = self.folder(state="hashing")
+        assert p2pctl("add", "-r", "/d/p", "--no-wait").out == "Adding folder photos to shared files\n"
+
+    def test_what_cannot_be_shared_is_named_and_makes_it_partial(self, daemon: Daemon, p2pctl: Run) -> None:
+        failed = [{"path": "a:b", "reason": "its name is bad"}]
+        daemon.on["add"] = self.folder(failed=failed, failed_count=2)
+        got = p2pctl("add", "-r", "/d/photos")
+        assert got.status == 12
+        assert "Added folder photos" in got.out
+        assert "photos/a:b: not shared: its name is bad" in got.err
+        assert "1 more are not shared" in got.err
+        document = p2pctl("--json", "add", "-r", "/d/photos").document
+        assert [one["subject"] for one in document["failed"]] == ["photos/a:b", "photos"]
+        assert len(document["items"]) == 1
+
+    def test_a_dry_run_lists_what_is_left_out(self, daemon: Daemon, p2pctl: Run) -> None:
+        left = [{"path": ".git", "reason": "hidden"}]
+        daemon.on["add"] = self.folder(state="planned", left_out=left, left_out_count=2)
+        got = p2pctl("add", "-r", "/d/photos", "--dry-run")
+        assert got.out == (
+            "Would share folder photos: 3 files, 1.0 KiB (1024 bytes)\n"
+            "  leaves out .git: hidden\n  leaves out 1 more\n"
+        )
+        assert daemon.params("add")[0]["dry_run"] is True
+        daemon.on["add"] = samples.share(state="planned", files=None)
+        assert p2pctl("add", "/d/a", "--dry-run").out == "Would share example.txt (1024 bytes)\n"
+
+    def test_options_of_folders_need_a_folder(self, p2pctl: Run) -> None:
+        assert p2pctl("add", "/d/a", "--exclude", "*.o").status == 2
+        assert p2pctl("add", "/d/a", "--hidden").status == 2
+
+    def test_lists_and_searches_show_folders(self, daemon: Daemon, p2pctl: Run) -> None:
+        daemon.on["list"] = {"items": [self.folder()], "next": None, "partial": False, "warnings": []}
+        assert p2pctl("list").out == "photos/ - Files: 3 - Size: 1024 bytes\n"
+        hit = samples.hit(name="photos", files=3, sha256=None, shared_at=None)
+        daemon.on["search"] = {"items": [hit], "next": None, "partial": False, "warnings": []}
+        assert "photos/ (3 files)" in p2pctl("search", "photos").out
+        daemon.on["info"] = hit
+        assert "files   3" in p2pctl("info", "photos").out
+
+    def test_rescan(self, daemon: Daemon, p2pctl: Run) -> None:
+        counts = {"new": ["n"], "new_count": 1, "changed": [], "changed_count": 0}
+        item = self.folder(**counts, vanished=["x"] * 21, vanished_count=21, previous_id=ID)
+        daemon.on["rescan"] = {"items": [item], "next": None, "partial": False, "warnings": []}
+        got = p2pctl("rescan", "/d/photos")
+        lines = got.out.splitlines()
+        assert lines[0] == "photos: 1 new, 21 vanished (now 3 files, 1.0 KiB)"
+        assert lines[1:3] == ["  + n", "  - x"]
+        assert lines[-1] == "  - and 1 more"
+        assert len(p2pctl("-v", "rescan").out.splitlines()) == 23
+        assert daemon.params("rescan") == [{"path": "/d/photos"}, {"path": None}]
+        assert p2pctl("--json", "rescan").document["items"][0]["vanished_count"] == 21
+        failed = self.folder(
+            **counts, vanished=[], vanished_count=0, failed=[{"path": "a", "reason": "b"}], failed_count=1
+        )
+        daemon.on["rescan"] = {"items": [failed], "next": None, "partial": False, "warnings": []}
+        assert p2pctl("rescan").status == 12

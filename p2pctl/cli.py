@@ -45,6 +45,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "peers": "list the devices of the swarm, or those that hold a file",
     },
     "control": {
+        "limit": "show or set the limits of bandwidth",
         "status": "tell how the daemon is doing",
         "ping": "check that the daemon answers",
         "shutdown": "stop the daemon",

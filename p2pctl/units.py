@@ -6,33 +6,33 @@ The rule: units are powers of 1024 and seconds; numbers for machines are never f
 from __future__ import annotations
 
 from protocol.errors import Fault
+from protocol.sizes import number, parse_rate, parse_size
 
-_STEPS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+__all__ = [
+    "format_address",
+    "format_age",
+    "format_duration",
+    "format_rate",
+    "format_size",
+    "parse_count",
+    "parse_rate",
+    "parse_seconds",
+    "parse_size",
+]
+
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_size(text: str) -> int:
-    """Octets from `1500`, `64K`, `1.5G`, `10MiB` (powers of 1024, either case). Raises Fault usage."""
-    word = text.strip().upper().removesuffix("B").removesuffix("I")
-    step = _STEPS.get(word[-1:], 0) if word[-1:].isalpha() else 1
-    number = _number(word[:-1] if word[-1:].isalpha() else word)
-    if number is None or not step or number * step >= 2**63:
-        raise Fault(
-            "usage", f"{text!r} is not a size", "write octets, or a number with K, M, G or T: 64K, 1.5G"
-        )
-    return int(number * step)
 
 
 def parse_seconds(text: str) -> float:
     """Seconds above zero from `30`, `1.5`, `5m`, `2h`. Raises Fault usage."""
     word = text.strip().lower()
     step = _SECONDS.get(word[-1:])
-    number = _number(word[:-1] if step else word)
-    if not number or number * (step or 1.0) > 1e8:
+    value = number(word[:-1] if step else word)
+    if not value or value * (step or 1.0) > 1e8:
         raise Fault(
             "usage", f"{text!r} is not a time", "write seconds above zero, or a number with m, h or d"
         )
-    return number * (step or 1.0)
+    return value * (step or 1.0)
 
 
 def parse_count(text: str) -> int:
@@ -40,13 +40,6 @@ def parse_count(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 12 or int(text) == 0:
         raise Fault("usage", f"{text!r} is not a number above zero")
     return int(text)
-
-
-def _number(text: str) -> float | None:
-    """A plain decimal, neither signed nor in exponent notation."""
-    if not text.isascii() or not text.replace(".", "", 1).isdigit():
-        return None
-    return float(text)
 
 
 def format_size(size_bytes: float) -> str:

@@ -132,7 +132,7 @@ class App:
     _peer_shown = ""
 
     def _identity(self, device: DeviceKey) -> Identity:
-        info = Info(software=f"p2pd/{VERSION}", features=Feature.CONTENTS)
+        info = Info(f"p2pd/{VERSION}", features=Feature.CONTENTS | Feature.PACE)
         return Identity(self._secret, device, info, os.urandom)
 
     def _shown_host(self, listen: Endpoint, announce: str) -> str:
@@ -173,6 +173,7 @@ class App:
             trackers,
             settings.peer_announce,
             settings.share_downloads,
+            {"up": settings.limit_up, "down": settings.limit_down},
         )
         return self._peer.router.bind(listen.host, listen.port)
 

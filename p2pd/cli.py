@@ -82,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="do not share what was downloaded",
     )
+    for way, to in (("up", "to"), ("down", "from")):
+        peer.add_argument(
+            f"--limit-{way}",
+            dest=f"limit.{way}",
+            metavar="RATE",
+            help=f"octets a second {to} other peers, such as 500K or 20M (default off; p2pctl limit overrides)",
+        )
     _common(peer)
     commands.add_parser("invite", help="print a new random secret for a swarm (128 bits)")
     for name, text in (

@@ -19,6 +19,7 @@ import platformdirs
 from p2pd.net.addresses import Endpoint, parse_endpoint, parse_listen
 from protocol.errors import Fault
 from protocol.limits import MAX_NETWORK_NAME
+from protocol.sizes import parse_rate
 
 TRACKER_PORT = 9000
 PEER_PORT = 8001
@@ -59,6 +60,16 @@ def _choice(*allowed: str) -> Callable[[Any, str], str]:
     return check
 
 
+def _rate(value: Any, where: str) -> int:
+    """Octets a second; 0: no limit."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    try:
+        return parse_rate(_text(value, where))
+    except Fault as fault:
+        raise Fault("usage", f"{where}: {fault.message}", fault.hint) from fault
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One setting: its default, how it is read, and a line for people."""
@@ -79,6 +90,12 @@ KEYS: dict[str, Key] = {
     "peer.trackers": Key([], _list, "HOST[:PORT] of each tracker"),
     "peer.share_downloads": Key(True, _flag, "share what was downloaded"),
     "peer.with_tracker": Key(False, _flag, "run the tracker in this process too"),
+    "limit.up": Key(
+        0,
+        _rate,
+        "octets a second to other peers, such as 500K or 20M; off: no limit (`p2pctl limit` overrides)",
+    ),
+    "limit.down": Key(0, _rate, "octets a second from other peers"),
     "tracker.listen": Key(str(TRACKER_PORT), _text, "[HOST:]PORT of the tracker"),
     "tracker.announce": Key("", _text, "HOST that others should use for this machine"),
     "password.file": Key("", _text, "file that holds the password"),
@@ -101,6 +118,8 @@ class Settings:
     peer_announce: Endpoint | None
     trackers: tuple[Endpoint, ...]
     share_downloads: bool
+    limit_up: int
+    limit_down: int
     tracker_listen: Endpoint | None
     tracker_announce: str
     password_file: str
@@ -143,7 +162,7 @@ def load(role: str, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Set
 def _flag_name(name: str) -> str:
     """The option of a key, as p2pd/cli.py calls it."""
     section, _, key = name.partition(".")
-    words = name if section in ("log", "password") else key
+    words = name if section in ("log", "password", "limit") else key
     return "--" + words.replace(".", "-").replace("_", "-")
 
 
@@ -230,6 +249,8 @@ def _settings(role: str, values: dict[str, Any], found: Path | None) -> Settings
         peer_announce=parse_endpoint(announce, listen.port) if announce and listen else None,
         trackers=trackers,
         share_downloads=values["peer.share_downloads"],
+        limit_up=values["limit.up"],
+        limit_down=values["limit.down"],
         tracker_listen=tracker_listen,
         tracker_announce=values["tracker.announce"],
         password_file=values["password.file"],

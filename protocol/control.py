@@ -49,6 +49,7 @@ METHODS: dict[str, bool] = {
     "wait": True,
     "transfers": False,
     "cancel": False,
+    "limit": False,
 }
 """Method -> whether it may send progress before its answer."""
 

@@ -42,6 +42,7 @@ class Dialect(IntEnum):
 class Feature(IntFlag):
     """Bits of Info.features."""
 
+    PACE = 1  # a downloader that heeds Pace (protocol/peer.py)
     CONTENTS = 2  # an uploader that answers GetContents (protocol/peer.py)
 
 

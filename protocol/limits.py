@@ -14,6 +14,7 @@ TIB = 1024 * GIB
 MAX_CONTROL_MESSAGE = 32 * KIB  # a message to a listener; two hundred file entries fit
 MAX_LISTENER_FRAME = 64 * KIB  # MAXMSGSIZE of a ROUTER: control message + record overhead, with room
 MAX_BLOCK = 1 * MIB  # a block is at most a piece of the usual size; per-message cost in Python rules below
+MIN_BLOCK = 16 * KIB  # what is asked of a slow source, but for the end of a piece: 64 of them make a piece
 RECORD_OVERHEAD = 512  # type, sid, token, seq, header and padding around a payload
 MAX_DIALER_FRAME = MAX_BLOCK + 4 * KIB  # MAXMSGSIZE of a DEALER
 MAX_REPLY = 256 * KIB  # a control reply to a dialler (search hits, manifest part): bounded decode cost

@@ -21,6 +21,7 @@ from protocol.limits import (
     MAX_CONTROL_MESSAGE,
     MAX_FILE,
     MAX_PIECES,
+    MIN_BLOCK,
 )
 
 RequestNumber = Annotated[int, Meta(ge=0, lt=2**32)]
@@ -133,8 +134,14 @@ class Contents(Struct, array_like=True, forbid_unknown_fields=True, tag=31):
     ]
 
 
+class Pace(Struct, array_like=True, forbid_unknown_fields=True, tag=30):
+    """Unasked, to a downloader with Feature.PACE: blocks of this uploader had better be at most so long. Has no answer."""
+
+    length: Annotated[int, Meta(ge=MIN_BLOCK, le=MAX_BLOCK)]
+
+
 Request = Interest | GetManifest | GetBlock | Cancel | GetContents
-Reply = Available | ManifestPart | Block | Done | Refused | Have | Contents
+Reply = Available | ManifestPart | Block | Done | Refused | Have | Contents | Pace
 
 _requests: Decoder[Request] = Decoder(Request, MAX_CONTROL_MESSAGE)
 _replies: Decoder[Reply] = Decoder(Reply, MAX_CONTROL_MESSAGE)

@@ -56,7 +56,7 @@ def config_page() -> str:
     """docs/config.md, from KEYS in p2pd/config.py."""
     sections: dict[str, list[str]] = {}
     for name, key in KEYS.items():
-        shown = {True: "true", False: "false"}.get(key.default, str(key.default)) if key.default != [] else ""
+        shown = str(key.default).lower() if isinstance(key.default, bool) else str(key.default or "")
         variable = "P2PD_" + name.upper().replace(".", "_")
         row = f"| `{name.partition('.')[2]}` | {f'`{shown}`' if shown else ''} | `{variable}` | {key.help} |"
         sections.setdefault(name.partition(".")[0], []).append(row)
@@ -90,6 +90,9 @@ file = "~/secret.txt"
 
 Without a `home`, a peer keeps its state in `~/.local/state/p2pd/peer` and a tracker in `~/.local/state/p2pd/tracker`;
 `XDG_STATE_HOME` moves both.
+
+A rate is octets a second, with K, M or G (powers of 1024). What `p2pctl limit` sets wins over `[limit]`: it is kept in the daemon's
+database, not in the file, and `p2pctl limit default` gives it back. What was asked of others before a lower limit still comes.
 """
 
 

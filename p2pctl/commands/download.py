@@ -6,6 +6,7 @@ import os
 
 from p2pctl import transfer
 from p2pctl.render import View, note
+from p2pctl.units import parse_rate
 from protocol.control import FINAL_STATES
 from protocol.display import safe
 from protocol.errors import Fault
@@ -24,6 +25,7 @@ p2pctl download 7f3a91c2 -o /data/
 p2pctl download name:report.pdf -o report.pdf --exists overwrite
 path=$(p2pctl -q download "$id" --timeout 10m) || exit
 p2pctl download big.iso --no-wait
+p2pctl download big.iso --limit 2M
 """
 
 EXISTS = ("fail", "skip", "rename", "overwrite")
@@ -39,6 +41,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", metavar="P", help="begin of the file's name; default: downloaded_")
     parser.add_argument(
         "--exists", choices=EXISTS, default="fail", help="if the file is there; default: fail (exit 11)"
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="RATE",
+        help="octets a second for each, such as 500K or 2M; off: no limit of its own",
     )
     parser.add_argument("--no-share", action="store_true", help="do not share the file when it is done")
     wait = parser.add_mutually_exclusive_group()
@@ -72,13 +79,15 @@ def run(invocation: Invocation) -> int:
         raise Fault(
             "usage", "--prefix has no effect on -o FILE", "give -o a directory, or leave --prefix out"
         )
-    params = {
+    params: dict[str, Any] = {
         "directory": directory,
         "file": file,
         "prefix": "downloaded_" if values.prefix is None else values.prefix,
         "exists": values.exists,
         "share": not values.no_share,
     }
+    if values.limit is not None:
+        params["limit_bytes_per_s"] = parse_rate(values.limit)
     view = BEGUN if values.no_wait else transfer.FINISHED
     waits = []
     for index, answer in invocation.client.each("download", [{"ref": ref, **params} for ref in refs]):

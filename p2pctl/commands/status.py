@@ -56,7 +56,15 @@ def _pairs(item: dict[str, Any], verbose: bool) -> Iterator[tuple[str, str]]:
     yield "transfers", ", ".join(counts) or "none"
     rates = item.get("rates") or {}
     down, up = rates.get("download_bytes_per_s") or 0, rates.get("upload_bytes_per_s") or 0
-    yield "rates", f"down {format_rate(down)}, up {format_rate(up)}"
+    limits = item.get("limits") or {}
+    yield (
+        "rates",
+        f"down {_rate(down, limits.get('download_bytes_per_s'))}, up {_rate(up, limits.get('upload_bytes_per_s'))}",
+    )
+
+
+def _rate(rate: int, limit: int | None) -> str:
+    return format_rate(rate) + (f" of {format_rate(limit)}" if limit else "")
 
 
 def _tracker(tracker: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from p2pd.control.items import (
     own_hit_item,
     share_item,
 )
+from p2pd.control.limiting import change_limit
 from p2pd.control.pages import page
 from p2pd.control.server import Method, Progress
 from p2pd.control.sharing import Sharing
@@ -52,6 +53,7 @@ class ControlApi:
             "info": self.info,
             "peers": self.peers,
             **Sharing(lambda: self._peer).methods,
+            "limit": self.limit,
             **Fetching(lambda: self._peer).methods,
         }
 
@@ -87,6 +89,10 @@ class ControlApi:
         read_params.read(read_params.Nothing, params)
         asyncio.get_running_loop().call_later(0.05, self._stop)
         return {"pid": os.getpid(), "stopping": True}
+
+    async def limit(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Shows the limits of bandwidth, or changes them."""
+        return change_limit(read_params.read(read_params.Limit, params), lambda: self._peer.bandwidth)
 
     # -- find ---------------------------------------------------------------------------------------------
 

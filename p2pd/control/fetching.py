@@ -62,6 +62,7 @@ class Fetching:
             share=peer.share_downloads if asked.share is None else asked.share,
             # Whoever asks by SHA-256 gets that SHA-256 or an error; the id alone proves every other download.
             check_sha256=_wanted_sha256(reference, hit),
+            limit=asked.limit_bytes_per_s,
         )
         try:
             found = await peer.downloads.add(wanted)

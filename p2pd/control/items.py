@@ -178,7 +178,7 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
     if row.final:
         rate = int(fetched / duration) if duration > 0 else 0
     elif running is not None:
-        rate = int(running.rate)
+        rate = running.rate
         if rate > 0 and running.manifest is not None:
             eta = round((row.size - received) / rate, 1)
     error = None
@@ -197,6 +197,7 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
         "resumed_bytes": running.resumed if running is not None else row.resumed_bytes,
         "rate_bytes_per_s": rate,
         "eta_s": eta,
+        "limit_bytes_per_s": row.limit or None,
         "sources": running.sources if running is not None and not row.final else len(sources),
         "from": sources[:50],
         "path": row.path if row.path is not None else os.path.join(row.directory, row.target_name),

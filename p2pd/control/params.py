@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,6 +16,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Path = Annotated[str, Meta(pattern=r"^/", max_length=4096)]
 Glob = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[^\n]*\Z")]
 PageSize = Annotated[int, Meta(ge=1, le=CONTROL_PAGE)]
+Rate = Annotated[int, Meta(ge=0, le=2**53)]
 Octets = Annotated[int, Meta(ge=0, le=MAX_FILE)]
 
 
@@ -83,6 +84,15 @@ class Download(Struct, forbid_unknown_fields=True):
     prefix: Annotated[str, Meta(max_length=64)] | None = None
     exists: str | None = None
     share: bool | None = None
+    limit_bytes_per_s: Rate | None = None
+
+
+class Limit(Struct, forbid_unknown_fields=True):
+    """limit"""
+
+    direction: Literal["up", "down"] | None = None
+    limit_bytes_per_s: Rate | None = None
+    default: bool | None = None
 
 
 class Transfer(Struct, forbid_unknown_fields=True):

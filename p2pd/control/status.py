@@ -13,8 +13,6 @@ from p2pd.peer.trackers import TrackerClient
 from protocol.ids import device_text
 from protocol.version import VERSION
 
-RATE_WINDOW = 2.0
-
 
 class Status:
     """What stays the same for one run, and where the rest is asked."""
@@ -43,7 +41,6 @@ class Status:
         self._tracker_stats = tracker_stats
         self._started = time.monotonic()
         self._started_at = time.time()
-        self._upload = (time.monotonic(), 0, 0.0)
 
     def uptime(self) -> float:
         """Seconds since the start."""
@@ -67,6 +64,7 @@ class Status:
             "tracker": None,
             "transfers": {"queued": 0, "active": 0, "paused": 0, "done": 0, "failed": 0},
             "rates": {"upload_bytes_per_s": 0, "download_bytes_per_s": 0},
+            "limits": {"upload_bytes_per_s": None, "download_bytes_per_s": None},
         }
         if peer is not None:
             report.update(self._of_peer(peer))
@@ -89,6 +87,7 @@ class Status:
         counts = peer.downloads.counts()
         counts["queued"] = sum(not transfer.started for transfer in active)
         counts["active"] = len(active) - counts["queued"]
+        up, down = peer.bandwidth.flow("up"), peer.bandwidth.flow("down")
         return {
             "peer": {
                 "listen": self._peer_listen,
@@ -98,13 +97,12 @@ class Status:
                 "uploads": peer.uploads.active,
                 "uploaded_bytes": peer.uploads.uploaded,
                 "downloaded_bytes": peer.downloads.received,
+                "arrived_bytes": peer.downloads.arrived,
             },
             "trackers": [self._of_tracker(peer, tracker) for tracker in peer.trackers],
             "transfers": counts,
-            "rates": {
-                "upload_bytes_per_s": self._upload_rate(peer.uploads.uploaded),
-                "download_bytes_per_s": int(sum(transfer.rate for transfer in active)),
-            },
+            "rates": {"upload_bytes_per_s": up.rate, "download_bytes_per_s": down.rate},
+            "limits": {"upload_bytes_per_s": up.limit or None, "download_bytes_per_s": down.limit or None},
         }
 
     def _of_tracker(self, peer: PeerService, tracker: TrackerClient) -> dict[str, Any]:
@@ -117,12 +115,3 @@ class Status:
             "revision": peer.store.revision,
             "published_revision": tracker.published,
         }
-
-    def _upload_rate(self, octets: int) -> int:
-        """Octets a second since the last report, smoothed over RATE_WINDOW when reports come quickly."""
-        then, before, rate = self._upload
-        now = time.monotonic()
-        if now - then >= RATE_WINDOW:
-            rate = (octets - before) / (now - then)
-            self._upload = (now, octets, rate)
-        return int(rate)

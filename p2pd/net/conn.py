@@ -6,6 +6,7 @@ from collections import deque
 from typing import Protocol
 
 from protocol.codec import encode
+from protocol.frames import Info
 from protocol.handshake import Responder
 from protocol.ids import device_text
 from protocol.session import Session
@@ -47,6 +48,7 @@ class Conn:
         self.descriptor = descriptor
         self.since = now
         self.device_id = b""
+        self.info = Info("")  # what the device told of itself, once authenticated
         self.responder: Responder | None = None
         self.busy = False  # a handshake step is being computed
         self.session: Session | None = None

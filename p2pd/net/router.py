@@ -216,6 +216,7 @@ class SealedRouter:
         self._admission.proved(conn.host, now)
         conn.responder = None
         conn.device_id = established.device_id
+        conn.info = established.info
         if not self._raw_send(conn.rid, accept):
             self._drop(conn, "gone during the handshake")
             return

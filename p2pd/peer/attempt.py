@@ -204,7 +204,7 @@ class Attempt:
             gave=lambda peer: post(loop, self._source_gave, peer),
             commit=lambda bits: post(loop, commits.put_nowait, bits),
         )
-        self.driver = driver = Driver(services.reactor, manifest, part, state, owner)
+        self.driver = driver = Driver(services.reactor, manifest, part, state, owner, self.row.limit)
         committer = asyncio.create_task(self._commit_all(commits, part, driver))
         services.reactor.call(driver.start)
         try:

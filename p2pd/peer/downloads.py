@@ -36,6 +36,7 @@ class Wanted:
     exists: str
     share: bool
     check_sha256: str  # hex digits that the SHA-256 must begin with; empty when it was not asked for
+    limit: int | None = None  # octets a second, 0 for none; None: as it is, or none
 
 
 class Downloads:
@@ -46,6 +47,7 @@ class Downloads:
         self._active: dict[str, Transfer] = {}
         self._closing = False
         self._received = 0
+        self._arrived = 0
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -82,6 +84,8 @@ class Downloads:
         target = self._target_name(wanted)
         running = self._running(wanted, target)
         if running is not None:
+            if wanted.limit is not None and wanted.limit != running.row.limit:
+                running.set_limit(wanted.limit)
             return running
         taken = await asyncio.to_thread(_check_target, wanted, target)
         running = self._running(wanted, target)  # the same may have been asked for meanwhile
@@ -105,6 +109,7 @@ class Downloads:
             check_sha256=wanted.check_sha256,
             share=wanted.share,
             from_user=wanted.file is not None,
+            limit=wanted.limit or 0,
         )
         return self._begin(row)
 
@@ -142,6 +147,7 @@ class Downloads:
     async def _watch(self, transfer: Transfer) -> None:
         await transfer.done.wait()
         self._received += transfer.received
+        self._arrived += transfer.arrived
         self._active.pop(transfer.row.transfer_id, None)
         self._start_next()
 
@@ -167,6 +173,11 @@ class Downloads:
     def received(self) -> int:
         """Octets of verified pieces that came over the network since the start."""
         return self._received + sum(transfer.received for transfer in self._active.values())
+
+    @property
+    def arrived(self) -> int:
+        """Octets of blocks that came since the start, whatever became of them."""
+        return self._arrived + sum(transfer.arrived for transfer in self._active.values())
 
     def counts(self) -> dict[str, int]:
         """How many downloads are in each state."""

@@ -34,6 +34,7 @@ from p2pd.engine.events import (
     Suspend,
 )
 from p2pd.engine.pieces import indexes
+from p2pd.engine.ratelimit import TokenBucket
 from p2pd.net.dealer import Lost
 from p2pd.net.reactor import Reactor, Timer
 from p2pd.peer.links import Peer
@@ -41,7 +42,7 @@ from p2pd.storage.root import StorageError, StorageFailed
 from protocol.bitfield import Bitfield
 from protocol.errors import RemoteProtocolError
 from protocol.ids import short
-from protocol.manifest import Manifest, blocks
+from protocol.manifest import Manifest
 from protocol.peer import Available, Block, GetBlock, Have, Interest, Refused
 
 log = logging.getLogger("p2pd.peer.driver")
@@ -84,11 +85,13 @@ class Owner:
 class _Assembly:
     """A piece on its way from one source: its hash so far, and how much is still to come."""
 
-    __slots__ = ("asked_at", "good", "hasher", "left", "unwritten")
+    __slots__ = ("asked", "asked_at", "good", "hasher", "left", "size", "unwritten")
 
-    def __init__(self, asked_at: float, left: int) -> None:
+    def __init__(self, asked_at: float, size: int) -> None:
         self.asked_at = asked_at
-        self.left = left
+        self.size = size
+        self.asked = 0  # octets
+        self.left = size
         self.hasher = blake3()
         self.good = False  # all of it came, and its hash is right
         self.unwritten = 0
@@ -98,11 +101,19 @@ class Driver:
     """See the module. Create it on any thread, then use it on the reactor's only; the counters may be read anywhere."""
 
     def __init__(
-        self, reactor: Reactor, manifest: Manifest, part: Sink, state: DownloadState, owner: Owner
+        self,
+        reactor: Reactor,
+        manifest: Manifest,
+        part: Sink,
+        state: DownloadState,
+        owner: Owner,
+        limit: int = 0,
     ) -> None:
         self.manifest = manifest
         self.content_id = manifest.content_id
         self.received = 0  # octets of verified pieces from the network
+        self.arrived = 0  # octets of blocks, whatever becomes of them
+        self.bucket = TokenBucket(limit, reactor.clock())  # this download's own limit
         self.verified = sum(manifest.piece_length(piece) for piece in indexes(state.pieces.have))
         self.stopped = False
         self._reactor = reactor
@@ -147,6 +158,7 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         for peer in list(self._peers.values()):
+            peer.withdraw(self)
             peer.detach(self)
         self._peers.clear()
 
@@ -162,6 +174,7 @@ class Driver:
     def peer_lost(self, peer: Peer, lost: Lost) -> None:
         """See links.User."""
         self._peers.pop(peer.name, None)
+        peer.withdraw(self)
         self._apply(SourceGone(peer.name))
 
     def peer_abandoned(self, peer: Peer, lost: Lost) -> None:
@@ -195,6 +208,7 @@ class Driver:
 
     def _leave(self, peer: Peer, reason: str) -> None:
         self._peers.pop(peer.name, None)
+        peer.withdraw(self)
         peer.detach(self)
         self._owner.lost(peer, reason)
 
@@ -225,14 +239,30 @@ class Driver:
         peer = self._peers.get(command.source)
         if peer is None or command.piece in self._settled:
             return
-        wanted = blocks(self.manifest.piece_length(command.piece))
-        assembly = _Assembly(self._reactor.clock(), len(wanted))
+        assembly = _Assembly(self._reactor.clock(), self.manifest.piece_length(command.piece))
         self._assemblies[command.piece] = assembly
-        for offset, length in wanted:
-            peer.ask(
-                GetBlock(0, self.content_id, command.piece, offset, length),
-                partial(self._block, peer, assembly, command.piece, offset, length),
-            )
+        peer.ask_in_turn(self, partial(self._ask, peer, assembly, command.piece))
+
+    def _ask(self, peer: Peer, assembly: _Assembly, piece: int) -> int:
+        """Asks for the next block of a piece: how long it should be is known only now. Its octets; 0 when it is not wanted any more."""
+        if self.stopped or not peer.ready or self._assemblies.get(piece) is not assembly:
+            return 0  # a link that has ended is told to the engine right after
+        offset = assembly.asked
+        length = min(peer.block(self), assembly.size - offset)
+        if not offset:
+            assembly.asked_at = self._reactor.clock()  # the time in our own queue is not the source's
+        assembly.asked += length
+        message = GetBlock(0, self.content_id, piece, offset, length)
+        peer.ask_block(message, partial(self._block, peer, assembly, piece, offset, length))
+        if assembly.asked < assembly.size:
+            peer.ask_in_turn(self, partial(self._ask, peer, assembly, piece), first=True)
+        return length
+
+    def set_limit(self, rate: int) -> None:
+        """Another limit of this download, in octets a second; 0: none."""
+        self.bucket.set_rate(rate, self._reactor.clock())
+        for peer in self._peers.values():
+            peer.reconsider()
 
     # -- blocks -------------------------------------------------------------------------------------------
 
@@ -246,6 +276,8 @@ class Driver:
         reply: Any,
         payload: memoryview,
     ) -> None:
+        if isinstance(reply, Block):
+            self.arrived += len(payload)
         # A block of a source that was given up must not be written over those of the one asked since.
         if self.stopped or self._assemblies.get(piece) is not assembly:
             return
@@ -264,7 +296,7 @@ class Driver:
             self._apply(PieceBad(peer.name, piece))
             return
         assembly.hasher.update(payload)
-        assembly.left -= 1
+        assembly.left -= length
         good = None if assembly.left else assembly.hasher.digest() == self.manifest.piece_hash(piece)
         if good is not None:
             del self._assemblies[piece]

@@ -16,10 +16,11 @@ from p2pd.net.identity import Identity
 from p2pd.net.landing import PlainBuffer
 from p2pd.net.listening import dialer_guard
 from p2pd.net.reactor import Reactor, Timer
+from p2pd.peer.asking import Asker, Asking, Work
 from protocol import limits
 from protocol.handshake import Dialect
 from protocol.ids import device_text
-from protocol.peer import decode_reply
+from protocol.peer import Pace, decode_reply
 
 log = logging.getLogger("p2pd.peer.links")
 
@@ -58,6 +59,7 @@ class Peer:
         self.link: Link | None = None
         self.failures = 0
         self.timer: Timer | None = None
+        self.pace = limits.MAX_BLOCK  # the device asks for blocks no longer than this
         self._links = links
 
     @property
@@ -81,6 +83,34 @@ class Peer:
         """Within the call of an Answer: its payload stays valid until the answered function is called, on any thread."""
         return self._links.keep()
 
+    def block(self, asker: Asker) -> int:
+        """How long the blocks asked of this device had better be: what it says itself, and what our own limits ask for."""
+        return min(self.pace, self._links.asking.block(asker))
+
+    def ask_in_turn(self, asker: Asker, work: Work, *, first: bool = False) -> None:
+        """Calls `work` when its turn to ask for a block (ask_block) has come. See Asking.ask."""
+        self._links.asking.ask(asker, self.name, work, first=first)
+
+    def ask_block(self, message: Any, answer: Answer) -> None:
+        """As `ask`, from within a `work`."""
+        asking = self._links.asking
+
+        def answered(reply: Any, payload: memoryview) -> None:
+            try:
+                answer(reply, payload)
+            finally:
+                asking.answered(self.name)
+
+        self.ask(message, answered)
+
+    def reconsider(self) -> None:
+        """A limit has changed: what waits for its turn may have it now."""
+        self._links.asking.work()
+
+    def withdraw(self, asker: Asker) -> None:
+        """Bulk that was not asked yet is not wanted any more."""
+        self._links.asking.forget(asker, self.name)
+
     def detach(self, user: User) -> None:
         """`user` wants this device no more."""
         self._links.detach(self, user)
@@ -98,6 +128,7 @@ class Links:
     def __init__(self, reactor: Reactor, identity: Identity) -> None:
         self.reactor = reactor
         self.peers: dict[bytes, Peer] = {}
+        self.asking = Asking(reactor)
         self._identity = identity
         self._guard = dialer_guard(reactor)
         self._plain = PlainBuffer()
@@ -174,10 +205,14 @@ class Links:
             self._closed(peer, Lost("unreachable", f"cannot dial {peer.endpoint}: {error}"))
 
     def _ready(self, peer: Peer) -> None:
+        peer.pace = limits.MAX_BLOCK
         for user in list(peer.users):
             user.peer_ready(peer)
 
     def _push(self, peer: Peer, message: Any) -> None:
+        if isinstance(message, Pace):
+            peer.pace = message.length
+            return
         for user in list(peer.users):
             user.peer_push(peer, message)
 

@@ -25,6 +25,7 @@ from p2pd.net.listening import dialer_guard
 from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
 from p2pd.peer.attempt import Services
+from p2pd.peer.bandwidth import DOWN, UP, Bandwidth
 from p2pd.peer.catalogue import Catalogue, Served
 from p2pd.peer.downloads import Downloads
 from p2pd.peer.finding import Finder
@@ -42,6 +43,7 @@ log = logging.getLogger("p2pd.peer")
 
 DOMAIN = "peer"
 BYE_SECONDS = 1.5
+MEASURE_SECONDS = 0.5
 HISTORY_SECONDS = 90 * 86_400.0  # finished downloads and old addresses are remembered so long
 
 
@@ -55,7 +57,8 @@ class Reactors:
 
 
 class PeerService:
-    """See the module. `announce` is the address to declare to trackers, when it differs from what they see."""
+    """See the module. `announce` is the address to declare to trackers, when it differs from what they see; `limits` are the
+    configured ones of bandwidth (bandwidth.py)."""
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class PeerService:
         trackers: list[Endpoint],
         announce: Endpoint | None,
         share_downloads: bool,
+        limits: dict[str, int] | None = None,
     ) -> None:
         self.store = State(home / "peer.db")
         self.own_id = identity.device.device_id
@@ -96,6 +100,15 @@ class PeerService:
         self.downloads = Downloads(
             Services(self.store, reactors.downloads, sources, self.shares, self.catalogue, rng)
         )
+        self.bandwidth = Bandwidth(
+            self.store,
+            limits or {UP: 0, DOWN: 0},
+            {
+                UP: partial(reactors.uploads.call, self.uploads.queue.set_limit),
+                DOWN: partial(reactors.downloads.call, self.links.asking.set_limit),
+            },
+            {UP: lambda: self.uploads.uploaded, DOWN: lambda: self.downloads.arrived},
+        )
         for tracker in self.trackers:
             tracker.on_connected = self.downloads.wake
 
@@ -109,6 +122,7 @@ class PeerService:
         self.store.forget_older(now - HISTORY_SECONDS)
         self.store.forget_sources(now - HISTORY_SECONDS)
         self.store.prune_tombstones()
+        self.bandwidth.start()
         await self.shares.start()
         self.folders.start()
         for tracker in self.trackers:
@@ -116,6 +130,7 @@ class PeerService:
         self._spawn(self.shares.run(), "share watch")
         self._spawn(self.folders.run(), "folder watch")
         self._spawn(self.downloads.run(), "rates")
+        self._spawn(self._measure(), "bandwidth")
         self.downloads.start()
 
     async def close(self) -> None:
@@ -140,6 +155,11 @@ class PeerService:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_report)
         self._tasks.append(task)
+
+    async def _measure(self) -> None:
+        while True:
+            await asyncio.sleep(MEASURE_SECONDS)
+            self.bandwidth.measure()
 
     # -- between the parts --------------------------------------------------------------------------------
 

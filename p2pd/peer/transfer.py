@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 
+from p2pd.engine.ratelimit import Meter
 from p2pd.peer.attempt import Attempt, Services
 from p2pd.peer.driver import Driver
 from p2pd.peer.partwork import PartWork
@@ -23,14 +24,13 @@ from protocol.manifest import Manifest
 log = logging.getLogger("p2pd.peer.transfer")
 
 RETRY_SPACE_SECONDS = 5.0
-RATE_SECONDS = 2.0
 
 
 class Transfer:
     """See the module. Counters and `phase` may be read at any time on the loop."""
 
     def __init__(self, services: Services, row: Download) -> None:
-        self.rate = 0.0
+        self.rate = 0
         self.done = asyncio.Event()
         self._services = services
         self._record = Record(services.store, row)
@@ -39,11 +39,12 @@ class Transfer:
         self._problem: Fault | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._sample = (time.monotonic(), 0)
+        self._meter = Meter()
         self._work = PartWork(services.store)
         self._work.resumed = row.resumed_bytes
         self._kept = row.resumed_bytes  # octets verified when the last attempt ended
         self._before = 0  # octets received in earlier attempts of this run
+        self._arrived_before = 0
         self._givers: dict[str, str] = {}
 
     # -- what is shown ------------------------------------------------------------------------------------
@@ -98,19 +99,26 @@ class Transfer:
         return self._before + (self.driver.received if self.driver is not None else 0)
 
     @property
+    def arrived(self) -> int:
+        """Octets of blocks that came in this run, verified or not."""
+        return self._arrived_before + (self.driver.arrived if self.driver is not None else 0)
+
+    def set_limit(self, rate: int) -> None:
+        """Another limit of its own, in octets a second; 0: none."""
+        self._services.store.set_limit(self.row.transfer_id, rate)
+        self._record.reload()
+        if self.driver is not None:
+            self._services.reactor.call(self.driver.set_limit, rate)
+
+    @property
     def sources(self) -> int:
         """Sources connected now."""
         return self.driver.sources if self.driver is not None and not self.driver.stopped else 0
 
     def measure(self, now: float) -> None:
-        """Updates `rate`; called about once a second."""
-        then, octets = self._sample
-        received = self.received
-        if now - then >= 0.2:
-            current = max(0, received - octets) / (now - then)
-            weight = min(1.0, (now - then) / RATE_SECONDS)
-            self.rate = current if not self.rate else self.rate + weight * (current - self.rate)
-            self._sample = (now, received)
+        """Updates `rate`; called about once a second. Blocks count, not pieces: at a low limit a piece takes many seconds."""
+        self._meter.sample(self.arrived, now)
+        self.rate = self._meter.rate()
 
     @property
     def started(self) -> bool:
@@ -151,6 +159,7 @@ class Transfer:
         """Keeps what is counted over attempts."""
         if self._attempt is not None:
             self._kept, self._before, self._givers = self.verified, self.received, self.givers
+            self._arrived_before = self.arrived
             self._attempt = None
 
     def _over(self) -> None:

@@ -1,6 +1,6 @@
 """The uploader: answers the peer dialect on the listening ROUTER. Runs on the `uploads` reactor.
 
-The rule: every request gets exactly one answer. Blocks are served one at a time, round robin over the peers that asked, from
+The rule: every request gets exactly one answer. Blocks are served one at a time, when their turn comes (slots.py), from
 the file in place; the file is compared with what was hashed before and after each read, and a changed one is
 refused and reported, never served. What a peer may have queued is bounded by its credit.
 """
@@ -8,12 +8,13 @@ refused and reported, never served. What a peer may have queued is bounded by it
 from __future__ import annotations
 
 import os
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from p2pd.net.conn import Conn
 from p2pd.net.router import SealedRouter
 from p2pd.peer.catalogue import Catalogue, Served
+from p2pd.peer.slots import UploadQueue
 from p2pd.peer.smalls import SmallContents
 from p2pd.storage.hashing import Stamp, open_shared, stamp_of
 from protocol import limits
@@ -41,36 +42,43 @@ class Uploads:
     """Handler of a SealedRouter. `on_changed(served)` is called when a file is no longer what was hashed."""
 
     def __init__(self, catalogue: Catalogue, on_changed: Callable[[Served], object]) -> None:
-        self.router: SealedRouter | None = None
+        self.queue = UploadQueue(self._serve)
         self.uploaded = 0  # octets of blocks, since the start
+        self._router: SealedRouter | None = None
         self._catalogue = catalogue
         self._on_changed = on_changed
-        self._queues: dict[Conn, deque[GetBlock | GetManifest | GetContents]] = {}
-        self._turn: deque[Conn] = deque()
         self._files: OrderedDict[bytes, tuple[int, Served]] = OrderedDict()
         self._buffer = memoryview(bytearray(limits.MAX_BLOCK))
         self._smalls = SmallContents(catalogue, self._buffer, self._changed)
 
     @property
+    def router(self) -> SealedRouter | None:
+        """What carries the answers; set before the first downloader comes."""
+        return self._router
+
+    @router.setter
+    def router(self, router: SealedRouter) -> None:
+        self._router = router
+        self.queue.run_on(router.reactor)
+
+    @property
     def active(self) -> int:
         """Peers with requests waiting."""
-        return len(self._turn)
+        return len(self.queue)
 
     # -- handler ------------------------------------------------------------------------------------------
 
     def opened(self, conn: Conn) -> None:
         """A downloader came."""
-        self._queues[conn] = deque()
+        self.queue.came(conn)
 
     def closed(self, conn: Conn) -> None:
         """A downloader left: its requests are forgotten."""
-        self._queues.pop(conn, None)
-        if conn in self._turn:
-            self._turn.remove(conn)
+        self.queue.left(conn)
 
     def writable(self, conn: Conn) -> None:
         """Room again."""
-        self._schedule(conn)
+        self.queue.work()
 
     def message(self, conn: Conn, header: memoryview, payload: memoryview) -> None:
         """One request."""
@@ -116,56 +124,30 @@ class Uploads:
 
     def _enqueue(self, conn: Conn, request: GetBlock | GetManifest | GetContents) -> None:
         """Everything that carries bulk waits for its turn, within the credit of its peer."""
-        queue = self._queues[conn]
-        if len(queue) >= limits.MAX_OUTSTANDING_BLOCKS:
+        if not self.queue.add(conn, request):
             conn.send(Refused(request.req, Refusal.LIMIT, 1))
-            return
-        queue.append(request)
-        self._schedule(conn)
 
     def _cancel(self, conn: Conn, request: Cancel) -> None:
-        queue = self._queues[conn]
-        kept: deque[GetBlock | GetManifest | GetContents] = deque()
-        for waiting in queue:
-            if _is_cancelled(waiting, request):
-                conn.send(Refused(waiting.req, Refusal.CANCELLED))
-            else:
-                kept.append(waiting)
-        self._queues[conn] = kept
+        for waiting in self.queue.withdraw(conn, lambda other: _is_cancelled(other, request)):
+            conn.send(Refused(waiting.req, Refusal.CANCELLED))
         conn.send(Done(request.req))
 
     # -- blocks -------------------------------------------------------------------------------------------
 
-    def _schedule(self, conn: Conn) -> None:
-        if not self._queues.get(conn):
-            return
-        if conn not in self._turn:
-            self._turn.append(conn)
-        if self.router is not None:
-            self.router.reactor.add_work(self._serve_one)
-
-    def _serve_one(self) -> bool:
-        """One block for the next peer whose queue has room. True while there is more to do."""
-        while self._turn:
-            conn = self._turn.popleft()
-            queue = self._queues.get(conn)
-            if not queue or conn.blocked:
-                continue  # a blocked one comes back through writable()
-            self._serve(conn, queue.popleft())
-            if queue and not conn.closed:
-                self._turn.append(conn)
-            break
-        return bool(self._turn)
-
-    def _serve(self, conn: Conn, request: GetBlock | GetManifest | GetContents) -> None:
+    def _serve(self, conn: Conn, request: GetBlock | GetManifest | GetContents) -> int:
+        """Answers; the octets of files that went."""
+        before = self.uploaded
         if isinstance(request, GetManifest):
             self._send_manifest(conn, request)
-            return
-        if isinstance(request, GetContents):
+        elif isinstance(request, GetContents):
             results, octets = self._smalls.read(request.contents)
             self.uploaded += len(octets)
             conn.send(Contents(request.req, results), octets)
-            return
+        else:
+            self._send_block(conn, request)
+        return self.uploaded - before
+
+    def _send_block(self, conn: Conn, request: GetBlock) -> None:
         served = self._catalogue.find(request.content_id)
         if served is None:
             conn.send(Refused(request.req, Refusal.NOT_FOUND))

@@ -70,6 +70,8 @@ class Download:
     """Of a folder; 0: a file. The bits of `committed` are then files of the collection."""
     parent: str | None = None
     """Transfer id of the folder's download that this is a part of."""
+    limit: int = 0
+    """Octets a second; 0: no limit of its own."""
 
     @property
     def final(self) -> bool:
@@ -106,14 +108,15 @@ class Downloads(Database):
         state: str = "queued",
         files: int = 0,
         parent: str | None = None,
+        limit: int = 0,
     ) -> Download:
         """Records a download to come; call before anything is written or fetched. `files`: of a folder. `parent`:
         the folder's transfer that this one is a part of; it is in no list."""
         with self.transaction() as cursor:
             cursor.execute(
                 "INSERT INTO download (content_id, name, size, directory, target_name, exists_policy, state,"
-                " created_at, check_sha256, share, from_user, files, parent)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " created_at, check_sha256, share, from_user, files, parent, limit_bytes_per_s)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     content_id,
                     name,
@@ -128,6 +131,7 @@ class Downloads(Database):
                     from_user,
                     files,
                     None if parent is None else number_of(parent),
+                    limit,
                 ),
             )
             return _download(
@@ -180,6 +184,10 @@ class Downloads(Database):
     def set_size(self, transfer_id: str, size: int) -> None:
         """Replaces what a tracker said by what the manifest says."""
         self._change(transfer_id, "size = ?", (size,))
+
+    def set_limit(self, transfer_id: str, rate: int) -> None:
+        """Changes how fast it may be, in octets a second; 0: no limit of its own."""
+        self._change(transfer_id, "limit_bytes_per_s = ?", (rate,))
 
     def set_givers(self, transfer_id: str, givers: Sequence[str]) -> None:
         """Records who gave octets."""
@@ -352,4 +360,5 @@ def _download(row: Row) -> Download:
         givers=tuple(row["givers"].splitlines()),
         files=row["files"],
         parent=None if row["parent"] is None else f"t-{row['parent']}",
+        limit=row["limit_bytes_per_s"],
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from p2pd.net.addresses import Endpoint
 from p2pd.net.reactor import Timer
+from protocol.limits import MAX_BLOCK
 from tests.fakes.pair import make_device
 from tests.fakes.reactors import HOST
 
@@ -97,6 +98,9 @@ class FakePeer:
         self.detached: list[object] = []
         self.dropped: list[str] = []
         self.kept = 0
+        self.withdrawn: list[object] = []
+        self.pace = MAX_BLOCK
+        self.ready = True
 
     def ask(self, message: Any, answer: Callable[[Any, memoryview], object], timeout: float = 30.0) -> None:
         """Kept for `answer`."""
@@ -109,6 +113,25 @@ class FakePeer:
 
     def _release(self) -> None:
         self.kept -= 1
+
+    def block(self, asker: object) -> int:
+        """See Peer.block."""
+        return self.pace
+
+    def ask_in_turn(self, asker: object, work: Callable[[], int], *, first: bool = False) -> None:
+        """See Peer.ask_in_turn: its turn has always come."""
+        work()
+
+    def ask_block(self, message: Any, answer: Callable[[Any, memoryview], object]) -> None:
+        """Kept for `answer`."""
+        self.ask(message, answer)
+
+    def reconsider(self) -> None:
+        """See Peer.reconsider: nothing waits."""
+
+    def withdraw(self, asker: object) -> None:
+        """See Peer.withdraw."""
+        self.withdrawn.append(asker)
 
     def detach(self, user: object) -> None:
         """See Peer.detach."""

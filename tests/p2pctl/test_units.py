@@ -9,33 +9,6 @@ from protocol.errors import Fault
 
 
 @pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("1500", 1500),
-        ("64K", 65536),
-        ("64k", 65536),
-        ("1.5G", 3 * 2**29),
-        ("10MiB", 10 * 2**20),
-        ("10MB", 10 * 2**20),
-        ("1T", 2**40),
-        ("7B", 7),
-    ],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert units.parse_size(text) == size
-
-
-@pytest.mark.parametrize(
-    "text", ["", "K", "-1", "+1", "1e3", "1X", "1 K K", "1.2.3", "nan", "٣", "9999999T", "1KK"]
-)
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(Fault) as caught:
-        units.parse_size(text)
-    assert caught.value.code == "usage"
-
-
-@pytest.mark.parametrize(
     ("text", "seconds"), [("30", 30), ("0.5", 0.5), ("5m", 300), ("2h", 7200), ("1d", 86400), ("3s", 3)]
 )
 def test_times(text: str, seconds: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from protocol import codec, peer
 from protocol.errors import ProtocolError, RemoteProtocolError
-from protocol.limits import MAX_BLOCK, MAX_COLLECTION, MAX_CONTENTS, MAX_FILE, MAX_PIECES
+from protocol.limits import MAX_BLOCK, MAX_COLLECTION, MAX_CONTENTS, MAX_FILE, MAX_PIECES, MIN_BLOCK
 
 CONTENT = bytes(range(32))
 
@@ -29,6 +29,7 @@ REPLIES = [
     (peer.Refused(5, 3, 10), [28, 5, 3, 10]),
     (peer.Have(CONTENT, [0, 5]), [29, CONTENT, [0, 5]]),
     (peer.Contents(6, [4096, 0, -2]), [31, 6, [4096, 0, -2]]),
+    (peer.Pace(MIN_BLOCK), [30, MIN_BLOCK]),
 ]
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
-from p2pd.control import status as status_module
 from p2pd.control.status import Status
 from p2pd.net.bridge import run_on
 from p2pd.peer.service import PeerService
@@ -93,14 +90,3 @@ def test_a_tracker_in_the_same_process(tmp_path: Path) -> None:
             assert (report["tracker"]["devices"], report["tracker"]["files"]) == (1, 1)
 
     asyncio.run(main())
-
-
-def test_the_upload_rate_is_of_the_time_since_it_was_last_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(status_module.time, "monotonic", lambda: now[0])
-    status = make_status(None)
-    rates = []
-    for seconds, octets_ in ((1.0, 1000), (1.5, 5000), (0.5, 9000), (10.0, 9000)):
-        now[0] += seconds
-        rates.append(status._upload_rate(octets_))
-    assert rates == [0, 2000, 2000, 380]

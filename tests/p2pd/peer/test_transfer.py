@@ -128,9 +128,8 @@ def test_the_rate_follows_what_comes(tmp_path: Path) -> None:
         transfer = await bob.begin(MANIFEST)
         assert isinstance(transfer, Transfer)
 
-        transfer._sample = (100.0, 0)
         for second in range(1, 20):
-            transfer._before = second * MIB
+            transfer._arrived_before = second * MIB
             transfer.measure(100.0 + second)
             transfer.measure(100.0 + second + 0.1)
         assert transfer.rate == pytest.approx(MIB)

@@ -16,6 +16,7 @@ from p2pd.storage.hashing import stamp_from
 from protocol import limits
 from protocol.codec import encode
 from protocol.errors import Refusal, RemoteProtocolError
+from protocol.frames import Info
 from protocol.limits import MANIFEST_PART, MIB
 from protocol.peer import (
     Available,
@@ -47,6 +48,7 @@ class FakeConn:
         self.closed = False
         self.reason = ""
         self.failing = False
+        self.info = Info("")
 
     def send(self, message: object, payload: Any = b"") -> None:
         if self.failing:

@@ -122,9 +122,8 @@ class Driver:
         self._owner = owner
         self._peers: dict[str, Peer] = {}
         self._givers: set[str] = set()
-        self._assemblies: dict[
-            int, _Assembly
-        ] = {}  # the latest of each piece; what belongs to others is too late
+        # The latest of each piece; what belongs to others is too late.
+        self._assemblies: dict[int, _Assembly] = {}
         self._settled: set[int] = (
             set()
         )  # pieces found right and still being written: nobody is asked for them
@@ -352,9 +351,8 @@ class Driver:
             self._done(peer, piece, assembly)
 
     def _done(self, peer: Peer, piece: int, assembly: _Assembly) -> None:
-        peer.failures = (
-            0  # a link that gives nothing good is redialled less and less, however often it comes about
-        )
+        # A link that gives nothing good is redialled less and less, however often it comes about.
+        peer.failures = 0
         if peer.name not in self._givers:
             self._givers.add(peer.name)
             self._owner.gave(peer)

@@ -38,7 +38,10 @@ COMMANDS: dict[str, dict[str, str]] = {
     "fetch": {
         "download": "fetch files from all who hold them",
         "transfers": "list downloads, newest first",
-        "wait": "wait until downloads are done",
+        "wait": "wait until downloads are over",
+        "pause": "stop downloads until they are resumed",
+        "resume": "let paused downloads go on",
+        "retry": "try failed downloads again",
         "cancel": "give up downloads",
     },
     "swarm": {

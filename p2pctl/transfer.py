@@ -76,8 +76,11 @@ def outcome(item: Item) -> Fault | None:
     return Fault(fault.code, fault.message, fault.hint, {**details, **fault.details})
 
 
-def await_all(invocation: Invocation, waits: Sequence[tuple[str, str, str]], total: int) -> None:
-    """Wait for transfers, `(subject, transfer, name)` each, and show each as it ends."""
+def await_all(
+    invocation: Invocation, waits: Sequence[tuple[str, str, str]], total: int, *, patient: bool = True
+) -> None:
+    """Wait for transfers, `(subject, transfer, name)` each, and show each as it ends; one that failed and is tried again by itself
+    counts as failed unless `patient`."""
     if not waits:
         return
     transfers = [transfer for _, transfer, _ in waits]
@@ -86,10 +89,11 @@ def await_all(invocation: Invocation, waits: Sequence[tuple[str, str, str]], tot
     again = f"wait again with: p2pctl wait {' '.join(transfers)}"
     invocation.waiting(goes_on, again)
     output = invocation.output
+    told: set[int] = set()
     answers = invocation.client.each(
         "wait",
-        [{"transfer": transfer} for transfer in transfers],
-        lambda index, event: invocation.progress.event(index, waits[index][2], event),
+        [{"transfer": transfer, "patient": patient} for transfer in transfers],
+        lambda index, event: _progress(invocation, index, waits[index][2], event, told),
     )
     for index, answer in answers:
         subject, transfer, _ = waits[index]
@@ -105,3 +109,30 @@ def await_all(invocation: Invocation, waits: Sequence[tuple[str, str, str]], tot
                 fault.code, f"{fault.message}; {transfer} {GOES_ON[fault.code]}", hint, {"transfer": transfer}
             )
         output.fail(subject, fault, total)
+
+
+def await_first(invocation: Invocation, transfers: Sequence[str]) -> None:
+    """Wait until the first of these is over, and show it."""
+    invocation.waiting(f"stopped waiting; {' '.join(transfers)} go on", "p2pctl transfers shows them")
+    told: set[int] = set()
+    keys = {name: index for index, name in enumerate(dict.fromkeys(transfers))}
+
+    def progress(event: dict[str, Any]) -> None:
+        name = str(event.get("transfer"))
+        _progress(invocation, keys.get(name, 0), name, event, told)
+
+    answer = invocation.client.call("wait", {"any": list(keys)}, progress)
+    invocation.progress.close()
+    fault = outcome(answer)
+    if fault is None:
+        invocation.output.show(FINISHED, [answer])
+    else:
+        invocation.output.fail(str(answer.get("transfer")), fault, 1)
+
+
+def _progress(invocation: Invocation, key: int, name: str, event: dict[str, Any], told: set[int]) -> None:
+    """Shows it; that one is paused, and what to do about it, is said once: nothing would come for ever."""
+    invocation.progress.event(key, name, event)
+    if event.get("state") == "paused" and key not in told and invocation.output.human:
+        told.add(key)
+        note(safe(f"{event.get('transfer')} is paused: p2pctl resume {event.get('transfer')} lets it go on"))

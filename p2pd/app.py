@@ -32,7 +32,7 @@ from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
 from p2pd.net.zap import ZapHandler
 from p2pd.peer.service import DOMAIN as PEER_DOMAIN
-from p2pd.peer.service import PeerService, Reactors
+from p2pd.peer.service import PeerService, QueueLimits, Reactors
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import TrackerServer, system_rng
 from p2pd.tracker.service import TrackerService
@@ -174,6 +174,7 @@ class App:
             settings.peer_announce,
             settings.share_downloads,
             {"up": settings.limit_up, "down": settings.limit_down},
+            QueueLimits(settings.max_downloads, settings.free_floor),
         )
         return self._peer.router.bind(listen.host, listen.port)
 

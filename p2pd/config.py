@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from protocol.sizes import parse_rate
 
 TRACKER_PORT = 9000
 PEER_PORT = 8001
+_SIZE = re.compile(r"(\d{1,12})([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 MAX_SOCKET_PATH = 107  # octets of sun_path that Linux takes
 
 
@@ -48,6 +50,32 @@ def _list(value: Any, where: str) -> list[str]:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return value
     raise Fault("usage", f"{where} must be a list of texts, not {value!r}")
+
+
+def _count(least: int, most: int) -> Callable[[Any, str], int]:
+    def check(value: Any, where: str) -> int:
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value)
+        if type(value) is not int or not least <= value <= most:
+            raise Fault("usage", f"{where} must be a number from {least} to {most}, not {value!r}")
+        return value
+
+    return check
+
+
+def _size(value: Any, where: str) -> str:
+    """A size as text: octets, or a number with K, M, G or T."""
+    text = str(value).strip()
+    if isinstance(value, bool) or _SIZE.fullmatch(text) is None:
+        raise Fault("usage", f"{where} must be a size such as 64M, not {value!r}")
+    return text
+
+
+def _octets(size: str) -> int:
+    """What _size accepted, in octets (powers of 1024)."""
+    match = _SIZE.fullmatch(size)
+    assert match is not None
+    return int(match[1]) << 10 * ("KMGT".index(match[2].upper()) + 1 if match[2] else 0)
 
 
 def _choice(*allowed: str) -> Callable[[Any, str], str]:
@@ -89,6 +117,8 @@ KEYS: dict[str, Key] = {
     "peer.announce": Key("", _text, "HOST:PORT to tell the tracker instead, behind a port forward"),
     "peer.trackers": Key([], _list, "HOST[:PORT] of each tracker"),
     "peer.share_downloads": Key(True, _flag, "share what was downloaded"),
+    "peer.max_downloads": Key(8, _count(1, 1000), "downloads that run at a time; the others wait their turn"),
+    "peer.free_floor": Key("64M", _size, "room that downloads leave free on each disk"),
     "peer.with_tracker": Key(False, _flag, "run the tracker in this process too"),
     "limit.up": Key(
         0,
@@ -120,6 +150,8 @@ class Settings:
     share_downloads: bool
     limit_up: int
     limit_down: int
+    max_downloads: int
+    free_floor: int  # octets
     tracker_listen: Endpoint | None
     tracker_announce: str
     password_file: str
@@ -251,6 +283,8 @@ def _settings(role: str, values: dict[str, Any], found: Path | None) -> Settings
         share_downloads=values["peer.share_downloads"],
         limit_up=values["limit.up"],
         limit_down=values["limit.down"],
+        max_downloads=values["peer.max_downloads"],
+        free_floor=_octets(values["peer.free_floor"]),
         tracker_listen=tracker_listen,
         tracker_announce=values["tracker.announce"],
         password_file=values["password.file"],

@@ -48,8 +48,13 @@ METHODS: dict[str, bool] = {
     "download": False,
     "wait": True,
     "transfers": False,
+    "watch": True,
+    "pause": False,
+    "resume": False,
+    "retry": False,
     "cancel": False,
     "limit": False,
+    "queue": False,
 }
 """Method -> whether it may send progress before its answer."""
 

@@ -101,7 +101,7 @@ def run(invocation: Invocation) -> int:
             output.show(view, [answer])
         else:
             waits.append((refs[index], str(answer.get("transfer")), str(answer.get("name"))))
-    transfer.await_all(invocation, waits, len(refs))
+    transfer.await_all(invocation, waits, len(refs), patient=False)
     return output.finish(view, len(refs))
 
 

@@ -17,7 +17,7 @@ from p2pd.control.pages import cut, page
 from p2pd.control.server import Method, Progress
 from p2pd.peer.downloads import Wanted
 from p2pd.peer.service import PeerService
-from p2pd.peer.transfer import Transfer
+from p2pd.peer.transfer import RETRYING, Transfer
 from p2pd.storage.state import Download
 from protocol.control import Reference, parse_reference
 from protocol.errors import Fault
@@ -25,6 +25,8 @@ from protocol.limits import CONTROL_PAGE
 from protocol.tracker import Hit
 
 PROGRESS_SECONDS = 0.2
+WATCH_SECONDS = 1.0
+WATCHED = 500  # transfers under way that a watcher is told of, the first in order of their turn
 POLICIES = ("fail", "skip", "rename", "overwrite")
 
 
@@ -37,7 +39,12 @@ class Fetching:
             "download": self.download,
             "wait": self.wait,
             "transfers": self.transfers,
+            "watch": self.watch,
+            "pause": self.pause,
+            "resume": self.resume,
+            "retry": self.retry,
             "cancel": self.cancel,
+            "queue": self.queue,
         }
 
     async def download(self, params: dict[str, Any], progress: Progress) -> Item:
@@ -77,31 +84,105 @@ class Fetching:
         return transfer_item(found, self._peer().sha256_of(row.content_id))
 
     async def wait(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Answers when a transfer is over."""
-        asked = read_params.read(read_params.Transfer, params)
-        found = self._peer().downloads.get(asked.transfer)
-        if isinstance(found, Transfer):
-            while not found.done.is_set():
-                await progress(progress_item(found))
-                try:
-                    await asyncio.wait_for(found.done.wait(), PROGRESS_SECONDS)
-                except TimeoutError:
-                    continue
-        return self._transfer(found)
+        """Answers when a transfer is over, or the first of several."""
+        asked = read_params.read(read_params.Wait, params)
+        if (asked.transfer is None) == (asked.any is None):
+            raise Fault("usage", "either `transfer` or `any`")
+        downloads = self._peer().downloads
+        patient = asked.patient is not False
+        names = [asked.transfer] if asked.transfer is not None else list(dict.fromkeys(asked.any or []))
+        while True:
+            # Looked up each time: one that failed and was told to try again is another object.
+            found = [downloads.get(name) for name in names]
+            for one in found:
+                if not isinstance(one, Transfer) or one.row.final or (not patient and one.phase == RETRYING):
+                    return self._transfer(one)
+            live = [one for one in found if isinstance(one, Transfer)]
+            for one in live:
+                await progress(progress_item(one))
+            waits = {asyncio.ensure_future(one.done.wait()) for one in live}
+            try:
+                await asyncio.wait(waits, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for waiting in waits:
+                    waiting.cancel()
 
     async def transfers(self, params: dict[str, Any], progress: Progress) -> Item:
         """All transfers, newest first."""
-        asked = read_params.read(read_params.Page, params)
+        asked = read_params.read(read_params.Transfers, params)
         limit = asked.limit or CONTROL_PAGE
         found = self._peer().downloads.page(limit, asked.cursor)
         items, rest = cut([self._transfer(one) for one in found])
         more = rest or len(found) == limit
-        return page(items, items[-1]["transfer"] if more and items else None)
+        after = items[-1]["transfer"] if more and items else None
+        return page(_in_states(items, asked.states), after)
+
+    async def watch(self, params: dict[str, Any], progress: Progress) -> Item:
+        """What changes of the transfers under way, until the client has seen enough."""
+        asked = read_params.read(read_params.Watch, params)
+        downloads = self._peer().downloads
+        told: dict[str, object] = {}
+        while True:
+            live = downloads.active[:WATCHED]
+            ids = {one.row.transfer_id for one in live}
+            # Those that ended since the last look are told a last time.
+            ended = [downloads.get(name) for name in told if name not in ids]
+            items = [self._transfer(one) for one in [*live, *ended]]
+            news = [item for item in items if told.get(item["transfer"]) != _mark(item)]
+            news, _ = cut(_in_states(news, asked.states))
+            for item in news:
+                told[item["transfer"]] = _mark(item)
+            for one in ended:
+                row = one.row if isinstance(one, Transfer) else one
+                del told[row.transfer_id]
+            await progress({"items": news, "live": sorted(ids), **downloads.counts()})
+            await asyncio.sleep(asked.interval_s or WATCH_SECONDS)
+
+    # -- changing -----------------------------------------------------------------------------------------
+
+    async def pause(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Stops a transfer until `resume`."""
+        asked = read_params.read(read_params.Transfer, params)
+        return self._changed(*await self._peer().downloads.pause(asked.transfer))
+
+    async def resume(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Lets a paused transfer go on."""
+        asked = read_params.read(read_params.Transfer, params)
+        return self._changed(*self._peer().downloads.resume(asked.transfer))
+
+    async def retry(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Tries a transfer again."""
+        asked = read_params.read(read_params.Transfer, params)
+        return self._changed(*self._peer().downloads.retry(asked.transfer))
 
     async def cancel(self, params: dict[str, Any], progress: Progress) -> Item:
         """Gives a transfer up."""
         asked = read_params.read(read_params.Transfer, params)
-        return self._transfer(await self._peer().downloads.cancel(asked.transfer))
+        return self._changed(*await self._peer().downloads.cancel(asked.transfer))
+
+    def _changed(self, found: Transfer | Download, changed: bool) -> Item:
+        return {**self._transfer(found), "changed": changed}
+
+    async def queue(self, params: dict[str, Any], progress: Progress) -> Item:
+        """How many run at a time; sets it until the next start."""
+        asked = read_params.read(read_params.Queue, params)
+        downloads = self._peer().downloads
+        if asked.max_active is not None:
+            downloads.set_max_active(asked.max_active)
+        counts = downloads.counts()
+        return {
+            "max_active": downloads.max_active,
+            **{name: counts[name] for name in ("active", "queued", "paused")},
+        }
+
+
+def _mark(item: Item) -> object:
+    """What a watcher is told of again when it differs; time passes always."""
+    return {name: value for name, value in item.items() if name not in ("duration_s", "eta_s")}
+
+
+def _in_states(items: list[Item], states: list[str] | None) -> list[Item]:
+    return items if states is None else [item for item in items if item["state"] in states]
 
 
 def _wanted_sha256(reference: Reference, hit: Hit) -> str:

@@ -183,7 +183,10 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
             eta = round((row.size - received) / rate, 1)
     error = None
     if row.error_code is not None:
-        error = {"code": row.error_code, "message": row.error or "", "hint": _HINTS.get(row.error_code, "")}
+        hint = _HINTS.get(row.error_code, "")
+        if state == "retrying":
+            hint = f"it is tried again by itself; p2pctl cancel {row.transfer_id} gives it up"
+        error = {"code": row.error_code, "message": row.error or "", "hint": hint}
     sources = list(dict.fromkeys([*row.givers, *(running.givers.values() if running is not None else ())]))
     return {
         "transfer": row.transfer_id,
@@ -202,6 +205,8 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
         "from": sources[:50],
         "path": row.path if row.path is not None else os.path.join(row.directory, row.target_name),
         "error": error,
+        "retries": row.retries,
+        "retry_at": timestamp(row.retry_at) if state == "retrying" else None,
         "created_at": timestamp(row.created_at),
         "finished_at": timestamp(row.finished_at),
         "duration_s": round(duration, 3),

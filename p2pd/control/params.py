@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol.errors import Fault
-from protocol.limits import CONTROL_PAGE, MAX_FILE, MAX_QUERY
+from protocol.limits import CONTROL_PAGE, MAX_ARRAY, MAX_FILE, MAX_QUERY
 
 T = TypeVar("T")
 
@@ -49,8 +49,16 @@ class Ref(Struct, forbid_unknown_fields=True):
 
 
 class Page(Struct, forbid_unknown_fields=True):
-    """list, all_files, transfers"""
+    """list, all_files"""
 
+    cursor: str | None = None
+    limit: PageSize | None = None
+
+
+class Transfers(Struct, forbid_unknown_fields=True):
+    """transfers"""
+
+    states: Annotated[list[Annotated[str, Meta(max_length=32)]], Meta(max_length=16)] | None = None
     cursor: str | None = None
     limit: PageSize | None = None
 
@@ -95,10 +103,34 @@ class Limit(Struct, forbid_unknown_fields=True):
     default: bool | None = None
 
 
-class Transfer(Struct, forbid_unknown_fields=True):
-    """wait, cancel"""
+TransferId = Annotated[str, Meta(max_length=24)]
 
-    transfer: Annotated[str, Meta(max_length=24)]
+
+class Transfer(Struct, forbid_unknown_fields=True):
+    """pause, resume, retry, cancel"""
+
+    transfer: TransferId
+
+
+class Wait(Struct, forbid_unknown_fields=True):
+    """wait"""
+
+    transfer: TransferId | None = None
+    any: Annotated[list[TransferId], Meta(min_length=1, max_length=MAX_ARRAY)] | None = None
+    patient: bool | None = True
+
+
+class Watch(Struct, forbid_unknown_fields=True):
+    """watch"""
+
+    states: Annotated[list[Annotated[str, Meta(max_length=32)]], Meta(max_length=16)] | None = None
+    interval_s: Annotated[float, Meta(ge=0.2, le=3600.0)] | None = None
+
+
+class Queue(Struct, forbid_unknown_fields=True):
+    """queue"""
+
+    max_active: Annotated[int, Meta(ge=1, le=1000)] | None = None
 
 
 def read(kind: type[T], params: dict[str, Any]) -> T:

@@ -83,10 +83,7 @@ class Status:
     def _of_peer(self, peer: PeerService) -> dict[str, Any]:
         shares = peer.store.list_shares()
         folders = peer.store.list_folders()
-        active = peer.downloads.active
         counts = peer.downloads.counts()
-        counts["queued"] = sum(not transfer.started for transfer in active)
-        counts["active"] = len(active) - counts["queued"]
         up, down = peer.bandwidth.flow("up"), peer.bandwidth.flow("down")
         return {
             "peer": {

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2pd.engine.download import DownloadState
@@ -24,6 +25,7 @@ from p2pd.peer.partwork import PartWork
 from p2pd.peer.record import Record
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
+from p2pd.peer.space import Space
 from p2pd.storage.partfile import PartFile
 from p2pd.storage.root import Root, StorageError
 from p2pd.storage.state import Download, State
@@ -34,6 +36,7 @@ from protocol.manifest import Manifest
 log = logging.getLogger("p2pd.peer.attempt")
 
 HOPE_SECONDS = 20.0  # a download that never got an octet fails after so long without a source
+YIELD_SECONDS = 60.0  # one that has octets lets others have its place after so long
 _NO_MORE = -1
 
 
@@ -47,12 +50,21 @@ class Services:
     shares: Shares
     catalogue: Catalogue
     rng: random.Random
+    space: Space
 
 
 class Attempt:
-    """See the module. Counters and `phase` may be read at any time on the loop; `wake` is set when looking for sources may help."""
+    """See the module. Counters and `phase` may be read at any time on the loop; `wake` is set when looking for sources may help;
+    `crowded()` says whether others wait for this place in the queue."""
 
-    def __init__(self, services: Services, record: Record, work: PartWork, wake: asyncio.Event) -> None:
+    def __init__(
+        self,
+        services: Services,
+        record: Record,
+        work: PartWork,
+        wake: asyncio.Event,
+        crowded: Callable[[], bool],
+    ) -> None:
         self.phase = "locating"  # locating, downloading, stalled, verifying
         self.manifest: Manifest | None = None
         self.driver: Driver | None = None
@@ -62,6 +74,7 @@ class Attempt:
         self._record = record
         self._work = work
         self._wake = wake
+        self._crowded = crowded
         self._hopeful_since = time.monotonic()
         self._liar = ""  # a source that sent wrong data
 
@@ -79,6 +92,7 @@ class Attempt:
             return path if path is not None else await self._fetch(root, manifest)
         finally:
             root.close()
+            self._work.leave(self.row)
 
     # -- manifest -----------------------------------------------------------------------------------------
 
@@ -155,6 +169,13 @@ class Attempt:
             "p2pctl peers REF shows who has it; try again when one of them is up",
         )
 
+    def _check_place(self) -> None:
+        """Raises Fault network when it has octets, but nobody to get more from, and others wait: they go first."""
+        if self._crowded() and time.monotonic() - self._hopeful_since >= YIELD_SECONDS:
+            raise Fault(
+                "network", f"nobody who is reachable now has {safe(self.row.name)}", "it goes on by itself"
+            )
+
     # -- octets -------------------------------------------------------------------------------------------
 
     async def _fetch(self, root: Root, manifest: Manifest) -> str:
@@ -205,7 +226,7 @@ class Attempt:
             commit=lambda bits: post(loop, commits.put_nowait, bits),
         )
         self.driver = driver = Driver(services.reactor, manifest, part, state, owner, self.row.limit)
-        committer = asyncio.create_task(self._commit_all(commits, part, driver))
+        committer = asyncio.create_task(self._commit_all(commits, part, driver, errors))
         services.reactor.call(driver.start)
         try:
             while not over.done():
@@ -214,15 +235,22 @@ class Attempt:
                 await self._pause(over)
                 if driver.sources:
                     self.phase = "downloading"
+                    self._hopeful_since = time.monotonic()
                 elif not over.done() and not driver.verified:
                     self._check_hope()
+                elif not over.done():
+                    self._check_place()
         finally:
             await run_on(services.reactor, driver.stop)
             # A commit under way ends first: an older bitfield must not come after a newer one.
             commits.put_nowait(_NO_MORE)
             await asyncio.gather(committer, return_exceptions=True)
             bits = state.pieces.have
-            if not errors and bits != (1 << manifest.count) - 1:
+            complete = bits == (1 << manifest.count) - 1
+            failed_sync = any(error.details.get("verify") for error in errors)
+            if complete and not failed_sync:
+                errors.clear()  # no more room is needed; whether it is still where it was, finish looks
+            if not complete and not failed_sync:
                 # A complete file is synced by finish instead.
                 await asyncio.shield(
                     asyncio.to_thread(self._work.last_commit, part, self.row, manifest, bits, driver.received)
@@ -230,7 +258,9 @@ class Attempt:
         if errors:
             raise errors[0]
 
-    async def _commit_all(self, commits: asyncio.Queue[int], part: PartFile, driver: Driver) -> None:
+    async def _commit_all(
+        self, commits: asyncio.Queue[int], part: PartFile, driver: Driver, errors: list[StorageError]
+    ) -> None:
         reactor = self._services.reactor
         while True:
             bits = await commits.get()
@@ -241,6 +271,7 @@ class Attempt:
                     self._work.commit, part, self.row, driver.manifest, bits, driver.received
                 )
             except StorageError as error:
+                errors.append(error)  # also when the last piece has just come
                 reactor.call(driver.commit_failed, error)
                 return
             reactor.call(driver.committed, bits)

@@ -1,4 +1,8 @@
-"""All downloads of this device: begins, restores, waits for, cancels and lists them. On the event loop."""
+"""All downloads of this device: begins, restores, pauses, retries, cancels and lists them, and gives them their turn. On the event loop.
+
+The rule: at most `max_active` have an attempt under way. Those that wait for a disk, for a later try or for `resume` hold no place; a
+free one goes to the first in order that is due. docs/state-machines.md has the table.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ import time
 from dataclasses import dataclass
 
 from p2pd.peer.attempt import Services
-from p2pd.peer.partwork import FREE_RESERVE
 from p2pd.peer.transfer import Transfer
 from p2pd.storage.root import Root, check_local_name
 from p2pd.storage.state import Download
@@ -20,7 +23,7 @@ from protocol.names import check_name
 log = logging.getLogger("p2pd.peer.downloads")
 
 MEASURE_SECONDS = 0.5
-MAX_ACTIVE = 8  # the others wait their turn
+MAX_ACTIVE = 8  # unless the settings say otherwise; the others wait their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,10 @@ class Wanted:
 class Downloads:
     """See the module."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, max_active: int = MAX_ACTIVE) -> None:
         self._services = services
-        self._active: dict[str, Transfer] = {}
+        self.max_active = max_active
+        self._active: dict[str, Transfer] = {}  # in order of their turn
         self._closing = False
         self._received = 0
         self._arrived = 0
@@ -54,15 +58,17 @@ class Downloads:
     def start(self) -> None:
         """Takes up what was not finished."""
         for row in self._services.store.active_downloads():
-            self._begin(row)
+            self._enter(row).take_up()
+        self.changed()
 
     async def run(self) -> None:
-        """Keeps the rates; until cancelled."""
+        """Keeps the rates, and the times of what is tried again; until cancelled."""
         while True:
             await asyncio.sleep(MEASURE_SECONDS)
             now = time.monotonic()
             for transfer in self._active.values():
                 transfer.measure(now)
+            self.changed()
 
     async def close(self) -> None:
         """Stops the work; rows stay as they are."""
@@ -73,6 +79,7 @@ class Downloads:
         """A tracker is back, or the like: every download looks for sources now."""
         for transfer in self._active.values():
             transfer.wake()
+        self.changed()
 
     # -- asking -------------------------------------------------------------------------------------------
 
@@ -86,8 +93,9 @@ class Downloads:
         if running is not None:
             if wanted.limit is not None and wanted.limit != running.row.limit:
                 running.set_limit(wanted.limit)
+            running.retry()
             return running
-        taken = await asyncio.to_thread(_check_target, wanted, target)
+        taken = await asyncio.to_thread(_check_target, wanted, target, self._services.space.floor)
         running = self._running(wanted, target)  # the same may have been asked for meanwhile
         if running is not None:
             return running
@@ -138,29 +146,42 @@ class Downloads:
             ) from error
 
     def _begin(self, row: Download) -> Transfer:
-        transfer = self._active[row.transfer_id] = Transfer(self._services, row)
-        watcher = asyncio.create_task(self._watch(transfer))
-        watcher.add_done_callback(lambda task: task.cancelled() or task.exception())
-        self._start_next()
+        transfer = self._enter(row)
+        self.changed()
         return transfer
 
-    async def _watch(self, transfer: Transfer) -> None:
-        await transfer.done.wait()
-        self._received += transfer.received
-        self._arrived += transfer.arrived
-        self._active.pop(transfer.row.transfer_id, None)
-        self._start_next()
+    def _enter(self, row: Download) -> Transfer:
+        transfer = self._active[row.transfer_id] = Transfer(self._services, row, self)
+        return transfer
 
-    def _start_next(self) -> None:
+    # -- turns --------------------------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Drops what is over and gives free places to those whose turn it is."""
+        for transfer in [one for one in self._active.values() if one.done.is_set()]:
+            self._received += transfer.received
+            self._arrived += transfer.arrived
+            del self._active[transfer.row.transfer_id]
         if self._closing:
             return
-        running = sum(transfer.started for transfer in self._active.values())
+        places = self.max_active - sum(transfer.running for transfer in self._active.values())
+        now = time.time()
         for transfer in self._active.values():
-            if running >= MAX_ACTIVE:
+            if places <= 0:
                 return
-            if not transfer.started:
+            if transfer.due(now):
                 transfer.start()
-                running += 1
+                places -= 1
+
+    def crowded(self) -> bool:
+        """True while somebody waits for a place."""
+        now = time.time()
+        return any(transfer.due(now) for transfer in self._active.values())
+
+    def set_max_active(self, count: int) -> None:
+        """How many may run at a time from now on. Those that run already go on."""
+        self.max_active = count
+        self.changed()
 
     # -- looking ------------------------------------------------------------------------------------------
 
@@ -182,10 +203,13 @@ class Downloads:
     def counts(self) -> dict[str, int]:
         """How many downloads are in each state."""
         by_state = self._services.store.download_counts()
+        live = list(self._active.values())
+        running = sum(transfer.running for transfer in live)
+        paused = sum(transfer.phase == "paused" for transfer in live)
         return {
-            "queued": 0,
-            "active": 0,
-            "paused": by_state.get("paused", 0),
+            "queued": len(live) - running - paused,
+            "active": running,
+            "paused": paused,
             "done": by_state.get("done", 0),
             "failed": by_state.get("failed", 0),
         }
@@ -200,15 +224,61 @@ class Downloads:
         rows = self._services.store.list_downloads(limit, before)
         return [self._active.get(row.transfer_id, row) for row in rows]
 
-    async def cancel(self, transfer_id: str) -> Transfer | Download:
-        """Ends a download and removes its part file; one that is over is left as it is."""
+    # -- changing -----------------------------------------------------------------------------------------
+
+    async def pause(self, transfer_id: str) -> tuple[Transfer | Download, bool]:
+        """Stops a download until `resume`, also over a restart. The download, and whether that changed anything."""
+        found = self.get(transfer_id)
+        if not isinstance(found, Transfer):
+            return found, False
+        try:
+            return found, await found.pause()
+        finally:
+            self.changed()
+
+    def resume(self, transfer_id: str) -> tuple[Transfer | Download, bool]:
+        """Lets a paused one wait for its turn, at the place that it had."""
+        found = self.get(transfer_id)
+        return found, isinstance(found, Transfer) and found.resume()
+
+    def retry(self, transfer_id: str) -> tuple[Transfer | Download, bool]:
+        """Tries a failed or cancelled one again, as the last in the queue, and one that waits to be tried again at once.
+
+        Raises Fault exists when another download of the same content to the same place is under way.
+        """
         found = self.get(transfer_id)
         if isinstance(found, Transfer):
-            await found.cancel()
-        return found
+            return found, found.retry()
+        if found.state == "done":
+            return found, False
+        for other in self._active.values():
+            row = other.row
+            if (row.content_id, row.directory, row.target_name) == (
+                found.content_id,
+                found.directory,
+                found.target_name,
+            ):
+                raise Fault(
+                    "exists",
+                    f"{row.transfer_id} fetches the same to the same place already",
+                    f"p2pctl wait {row.transfer_id}",
+                )
+        store = self._services.store
+        store.set_state(transfer_id, "queued", retries=0)
+        return self._begin(store.get_download(transfer_id)), True
+
+    async def cancel(self, transfer_id: str) -> tuple[Transfer | Download, bool]:
+        """Ends a download and removes its part file; one that is over is left as it is."""
+        found = self.get(transfer_id)
+        if not isinstance(found, Transfer):
+            return found, False
+        try:
+            return found, await found.cancel()
+        finally:
+            self.changed()
 
 
-def _check_target(wanted: Wanted, target: str) -> bool:
+def _check_target(wanted: Wanted, target: str, floor: int) -> bool:
     """True when the target is taken and the policy does not allow for it. Raises StorageError for a directory that cannot be used."""
     shown = safe(wanted.directory)
     with Root(wanted.directory) as root:
@@ -217,10 +287,10 @@ def _check_target(wanted: Wanted, target: str) -> bool:
         if wanted.exists in ("fail", "skip") and root.exists(target):
             return True
         free = root.free_bytes()
-        if free < wanted.size + FREE_RESERVE:
+        if free < wanted.size + floor:
             raise Fault(
                 "storage",
-                f"not enough room in {shown}: {wanted.size} octets are needed, {free} are free",
+                f"not enough room in {shown}: {wanted.size} octets are needed and {floor} stay free, {free} are free",
                 "make room, or choose another directory with -o DIR",
             )
     return False

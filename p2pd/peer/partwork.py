@@ -8,26 +8,25 @@ from __future__ import annotations
 import logging
 import os
 
+from p2pd.peer.space import Space, check_mounted
 from p2pd.storage.hashing import hash_file
 from p2pd.storage.partfile import PartFile, PartGone, find_finished, part_name_for
-from p2pd.storage.root import DiskFull, Root, StorageError
+from p2pd.storage.root import Root, StorageError, StorageMissing
 from p2pd.storage.state import Download, State
 from protocol.bitfield import Bitfield
 from protocol.display import safe
 from protocol.errors import Fault
-from protocol.limits import MIB
 from protocol.manifest import Manifest
 
 log = logging.getLogger("p2pd.peer.partwork")
-
-FREE_RESERVE = 16 * MIB  # left on the disk for the database and for others
 
 
 class PartWork:
     """The part file of one transfer. Methods take the row as it is now; they may be called in any thread, one at a time."""
 
-    def __init__(self, store: State) -> None:
+    def __init__(self, store: State, space: Space) -> None:
         self._store = store
+        self._space = space
         self.resumed = 0  # octets that were there when it was opened
         self.recheck = False  # a sync failed: believe only what is read from the disk
 
@@ -46,14 +45,15 @@ class PartWork:
                 log.warning("! %s: its part file is gone, starting again", row.transfer_id)
             else:
                 self.resumed = octets_of(manifest, have)
-                return self._recorded(part, manifest, have, row)
+                recorded = self._recorded(part, manifest, have, row)
+                try:
+                    self._space.promise(root, row.transfer_id, manifest.size - self.resumed)
+                except BaseException:
+                    part.close()
+                    raise
+                return recorded
         zeros = Bitfield(manifest.count, manifest.zero_pieces()).bits
-        free = root.free_bytes()
-        if free < manifest.size - octets_of(manifest, zeros) + FREE_RESERVE:
-            raise DiskFull(
-                f"not enough room in {safe(row.directory)} for {manifest.size} octets: {free} are free",
-                "make room; it goes on by itself",
-            )
+        self._space.promise(root, row.transfer_id, manifest.size - octets_of(manifest, zeros))
         # The epoch tells apart the files of two daemons that download into one directory.
         name = part_name_for(f"{row.transfer_id}-{self._store.share_epoch.hex()[:8]}", row.content_id)
         if root.exists(name):
@@ -96,7 +96,15 @@ class PartWork:
             raise
 
     def commit(self, part: PartFile, row: Download, manifest: Manifest, bits: int, received: int) -> None:
-        """Makes what was written durable, then records these pieces."""
+        """Makes what was written durable, then records these pieces. Raises DiskFull when the floor is reached, StorageMissing when the
+        directory is somewhere else by now; the pieces are recorded all the same."""
+        self._record_pieces(part, row, manifest, bits, received)
+        check_mounted(part.root)
+        self._space.written(part.root, row.transfer_id, manifest.size - octets_of(manifest, bits))
+
+    def _record_pieces(
+        self, part: PartFile, row: Download, manifest: Manifest, bits: int, received: int
+    ) -> None:
         part.sync()
         self._store.commit_pieces(
             row.transfer_id, Bitfield.from_bits(manifest.count, bits).to_bytes(), received
@@ -107,7 +115,7 @@ class PartWork:
     ) -> None:
         """When a run ends early, keeps what it has. Errors are logged: the next run looks at the disk."""
         try:
-            self.commit(part, row, manifest, bits, received)
+            self._record_pieces(part, row, manifest, bits, received)
             self._store.set_part_mtime(row.transfer_id, part.mtime_ns)
         except Fault as fault:
             log.warning("! %s: %s", row.transfer_id, fault.message)
@@ -125,6 +133,7 @@ class PartWork:
 
     def finish(self, part: PartFile, row: Download) -> str:
         """Gives the complete file its name. One that was taken meanwhile is left alone, and so is the work: the next free name is used."""
+        check_mounted(part.root)
         try:
             return part.finish(row.target_name, row.exists_policy, row.from_user)
         except Fault as fault:
@@ -133,6 +142,30 @@ class PartWork:
             path = part.finish(row.target_name, "rename", row.from_user)
             log.warning("! %s: its name was taken meanwhile: saved as %s", row.transfer_id, safe(path))
             return path
+
+    def leave(self, row: Download) -> None:
+        """It runs no more: its room is for others."""
+        self._space.release(row.transfer_id)
+
+    def check_storage(self, row: Download) -> None:
+        """Whether a download that waits for its disk can go on. Raises StorageError when it cannot."""
+        with Root(row.directory) as root:
+            stamp = row.part_stamp
+            if stamp is not None and stamp.device != root.device and not root.exists(row.part_name):
+                raise StorageMissing(
+                    f"{root.shown(row.part_name)} is not there", "check that the drive is connected"
+                )
+            self._space.check(root, row.transfer_id, row.size - self._held(row))
+
+    def _held(self, row: Download) -> int:
+        """Octets of the committed pieces; 0 when the manifest is not here."""
+        octets = self._store.manifest(row.content_id)
+        if octets is None or not row.committed:
+            return 0
+        manifest = Manifest.decode(octets, row.content_id)
+        if len(row.committed) != (manifest.count + 7) // 8:
+            return 0
+        return octets_of(manifest, Bitfield.from_bytes(row.committed, manifest.count).bits)
 
     def remove(self, row: Download) -> None:
         """Removes the part file of a download that was given up."""

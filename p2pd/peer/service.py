@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ from p2pd.net.router import SealedRouter
 from p2pd.peer.attempt import Services
 from p2pd.peer.bandwidth import DOWN, UP, Bandwidth
 from p2pd.peer.catalogue import Catalogue, Served
-from p2pd.peer.downloads import Downloads
+from p2pd.peer.downloads import MAX_ACTIVE, Downloads
 from p2pd.peer.finding import Finder
 from p2pd.peer.folders import Folders, member_served
 from p2pd.peer.links import Links
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
+from p2pd.peer.space import FREE_FLOOR, Space
 from p2pd.peer.trackers import TrackerClient
 from p2pd.peer.uploads import Uploads
 from p2pd.storage.state import State
@@ -56,6 +58,14 @@ class Reactors:
         self.links = links
 
 
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """`max_active` downloads at a time; `free_floor` octets stay free on each disk that they go to."""
+
+    max_active: int = MAX_ACTIVE
+    free_floor: int = FREE_FLOOR
+
+
 class PeerService:
     """See the module. `announce` is the address to declare to trackers, when it differs from what they see; `limits` are the
     configured ones of bandwidth (bandwidth.py)."""
@@ -70,6 +80,7 @@ class PeerService:
         announce: Endpoint | None,
         share_downloads: bool,
         limits: dict[str, int] | None = None,
+        queue: QueueLimits = QueueLimits(),
     ) -> None:
         self.store = State(home / "peer.db")
         self.own_id = identity.device.device_id
@@ -98,7 +109,16 @@ class PeerService:
         sources = SourceFinder(self.store, reactors.downloads, self.links, self.trackers, self.own_id)
         self.finder = Finder(self.store, self.trackers)
         self.downloads = Downloads(
-            Services(self.store, reactors.downloads, sources, self.shares, self.catalogue, rng)
+            Services(
+                self.store,
+                reactors.downloads,
+                sources,
+                self.shares,
+                self.catalogue,
+                rng,
+                Space(queue.free_floor),
+            ),
+            queue.max_active,
         )
         self.bandwidth = Bandwidth(
             self.store,

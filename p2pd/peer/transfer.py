@@ -7,14 +7,18 @@ running attempt, and whatever stops it (no source, full disk, a kill) it is take
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import Callable, Coroutine
+from typing import Protocol
 
 from p2pd.engine.ratelimit import Meter
 from p2pd.peer.attempt import Attempt, Services
 from p2pd.peer.driver import Driver
 from p2pd.peer.partwork import PartWork
 from p2pd.peer.record import Record
+from p2pd.peer.retries import delay, passes
 from p2pd.storage.root import DiskFull, StorageError, StorageMissing
 from p2pd.storage.state import Download
 from protocol.display import safe
@@ -24,23 +28,38 @@ from protocol.manifest import Manifest
 log = logging.getLogger("p2pd.peer.transfer")
 
 RETRY_SPACE_SECONDS = 5.0
+WAITS_FOR_DISK = ("disk_full", "missing_storage")
+RETRYING = "retrying"  # it failed for now and is tried again by itself
+
+
+class Queue(Protocol):
+    """Who gives places to transfers."""
+
+    def changed(self) -> None:
+        """A place is free, or somebody wants one."""
+
+    def crowded(self) -> bool:
+        """True while others wait for a place."""
 
 
 class Transfer:
     """See the module. Counters and `phase` may be read at any time on the loop."""
 
-    def __init__(self, services: Services, row: Download) -> None:
+    def __init__(self, services: Services, row: Download, queue: Queue) -> None:
         self.rate = 0
         self.done = asyncio.Event()
         self._services = services
+        self._queue = queue
         self._record = Record(services.store, row)
-        self._phase = "queued"
+        self._override = ""  # a state that could not be recorded
+        self._changing = asyncio.Lock()
+        self._hurried = False  # tried again before its time
         self._attempt: Attempt | None = None
         self._problem: Fault | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._meter = Meter()
-        self._work = PartWork(services.store)
+        self._work = PartWork(services.store, services.space)
         self._work.resumed = row.resumed_bytes
         self._kept = row.resumed_bytes  # octets verified when the last attempt ended
         self._before = 0  # octets received in earlier attempts of this run
@@ -56,8 +75,16 @@ class Transfer:
 
     @property
     def phase(self) -> str:
-        """queued, locating, downloading, stalled, verifying; else the row's state."""
-        return self._attempt.phase if self._attempt is not None else self._phase
+        """queued, locating, downloading, stalled, verifying, retrying; else the row's state."""
+        if self.row.final:
+            return self.row.state
+        if self._attempt is not None:
+            return self._attempt.phase
+        if self._override:
+            return self._override
+        if self.row.state == "paused" or self.row.state in WAITS_FOR_DISK:
+            return self.row.state
+        return "queued" if self.row.retry_at is None else RETRYING
 
     @property
     def manifest(self) -> Manifest | None:
@@ -121,39 +148,100 @@ class Transfer:
         self.rate = self._meter.rate()
 
     @property
-    def started(self) -> bool:
-        """True from start() on."""
-        return self._task is not None
+    def running(self) -> bool:
+        """True while an attempt is under way: it has a place in the queue."""
+        return self._attempt is not None
+
+    def due(self, now: float) -> bool:
+        """True when it waits for a place; `now` in seconds since 1970."""
+        if self._task is not None or self._changing.locked() or self.row.final or self.row.state == "paused":
+            return False
+        return self._hurried or self.row.retry_at is None or self.row.retry_at <= now
 
     # -- life ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begins, or goes on."""
-        self._task = asyncio.create_task(self._run(), name=self.row.transfer_id)
+        """Begins an attempt: it has a place."""
+        self._attempt = Attempt(self._services, self._record, self._work, self._wake, self._queue.crowded)
+        self._override = ""
+        self._spawn(self._run())
+
+    def take_up(self) -> None:
+        """After a start of the daemon: what waited for its disk waits on, without a place in the queue."""
+        if self.row.state in WAITS_FOR_DISK:
+            self._spawn(self._wait_for_storage(None))
 
     def wake(self) -> None:
-        """Something changed that may help: look for sources now."""
+        """Something changed that may help: look for sources, or at the disk, or try again, now."""
         self._wake.set()
+        self._hurried = self.row.retry_at is not None
 
-    async def cancel(self) -> None:
-        """Gives it up and removes its part file."""
-        await self._stop_task()
-        if not self.row.final:
+    async def pause(self) -> bool:
+        """Stops until `resume`; what it has is kept. False when it is over or paused. Raises StorageError when that cannot be recorded:
+        it goes on then."""
+        async with self._changing:
+            if self.row.state == "paused" or not await self._stopped():
+                return False
+            self._record.set("paused")
+            return True
+
+    def resume(self) -> bool:
+        """Waits for its turn again. False when it is not paused."""
+        if self.row.state != "paused":
+            return False
+        self._record.set("queued", retries=0)
+        self._queue.changed()
+        return True
+
+    def retry(self) -> bool:
+        """Tries at once what waits to be tried again, for sources or for its disk. False when it does not wait."""
+        if self.phase not in (RETRYING, "stalled", *WAITS_FOR_DISK):
+            return False
+        if self.row.retry_at is not None:
+            self._record.set("queued", retries=0)
+        self.wake()
+        self._queue.changed()
+        return True
+
+    async def cancel(self) -> bool:
+        """Gives it up and removes its part file. False when it was over."""
+        async with self._changing:
+            if not await self._stopped():
+                return False
             self._record.reload()  # its part file may be news
             await asyncio.to_thread(self._work.remove, self.row)
             self._record.set("cancelled", finished_at=time.time())
-        self._over()
+            self._over()
+            return True
+
+    async def _stopped(self) -> bool:
+        """Stops what is under way; False when it is over, maybe just now."""
+        if not self.row.final:
+            await self._stop_task()
+        over = self.row.final
+        if over:
+            self._over()
+        return not over
 
     async def close(self) -> None:
         """Ends the work for now; it goes on at the next start."""
         await self._stop_task()
 
-    async def _stop_task(self) -> None:
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        self._task = asyncio.create_task(work, name=self.row.transfer_id)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._task is task:
             self._task = None
-            self._leave_attempt()
+            self._queue.changed()
+
+    async def _stop_task(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._leave_attempt()
 
     def _leave_attempt(self) -> None:
         """Keeps what is counted over attempts."""
@@ -163,67 +251,102 @@ class Transfer:
             self._attempt = None
 
     def _over(self) -> None:
-        self._phase = self.row.state
+        self._override = ""
         self.done.set()
+        self._queue.changed()
+
+    # -- one attempt and what follows ---------------------------------------------------------------------
 
     async def _run(self) -> None:
-        while True:
-            self._attempt = Attempt(self._services, self._record, self._work, self._wake)
-            try:
-                await self._finish(await self._attempt.run())
-            except (DiskFull, StorageMissing) as error:
-                await self._wait_for_storage(error)
-            except Fault as fault:
-                await self._fail(fault)
-                return
-            except Exception as error:  # a bug must not leave a transfer that neither runs nor says why
-                log.exception("! %s failed", self.row.transfer_id)
-                await self._fail(Fault("failure", f"internal error: {error}"))
-                return
-            else:
-                self._over()
-                return
-
-    async def _finish(self, path: str) -> None:
         attempt = self._attempt
         assert attempt is not None
+        try:
+            await self._finish(attempt, await attempt.run())
+        except (DiskFull, StorageMissing) as error:
+            self._leave_attempt()
+            self._queue.changed()
+            await self._wait_for_storage(error)
+        except Fault as fault:
+            await self._fail(fault)
+        except Exception as error:  # a bug must not leave a transfer that neither runs nor says why
+            log.exception("! %s failed", self.row.transfer_id)
+            await self._fail(Fault("failure", f"internal error: {error}"))
+
+    async def _finish(self, attempt: Attempt, path: str) -> None:
         assert attempt.manifest is not None
         self._record.set("done", finished_at=time.time(), path=path)
         log.info("= %s done: %s", self.row.transfer_id, safe(path))
         if self.row.share:
             await self._services.shares.take_download(path, self.row.name, attempt.manifest)
         self._leave_attempt()
-
-    async def _fail(self, fault: Fault) -> None:
-        """The end without a file. The row says so as soon as the database can be written."""
-        log.warning("! %s failed: %s", self.row.transfer_id, fault.message)
-        self._leave_attempt()
-        if not isinstance(fault, StorageError):
-            # Trying again later starts from nothing; after a disk error what was committed is kept.
-            await asyncio.to_thread(self._work.remove, self.row)
-        self._problem = fault
-        while True:
-            try:
-                self._record.set("failed", fault, finished_at=time.time())
-            except Fault as error:
-                log.warning("! %s: cannot record its end: %s", self.row.transfer_id, error.message)
-                self._phase = "stalled"
-                await asyncio.sleep(RETRY_SPACE_SECONDS)
-            else:
-                break
         self._over()
 
-    async def _wait_for_storage(self, error: StorageError) -> None:
-        state = "disk_full" if isinstance(error, DiskFull) else "missing_storage"
+    async def _fail(self, fault: Fault) -> None:
+        """Tried again later, or the end without a file. The row says so as soon as the database can be written."""
+        received = self.received > self._before
         self._leave_attempt()
-        self._phase = state
+        self._problem = fault
+        hurried, self._hurried = self._hurried, False
+        retries = 0 if received else self.row.retries
+        pause = delay(retries, self._kept > 0, self._services.rng) if passes(fault) else None
+        if pause is None:
+            log.warning("! %s failed: %s", self.row.transfer_id, fault.message)
+            if not isinstance(fault, StorageError):
+                # Trying again starts from nothing; after a disk error what was committed is kept.
+                await asyncio.to_thread(self._work.remove, self.row)
+            await self._recorded(lambda: self._record.set("failed", fault, finished_at=time.time()))
+            self._over()
+            return
+        log.info("= %s is tried again in %.0f s: %s", self.row.transfer_id, pause, fault.message)
+        # A try out of turn, because a tracker came back, is not counted: trackers may come and go.
+        counted = retries + (not hurried)
+        await self._recorded(
+            lambda: self._record.set("queued", fault, retry_at=time.time() + pause, retries=counted)
+        )
+
+    async def _recorded(self, write: Callable[[], None]) -> None:
+        while True:
+            try:
+                write()
+            except Fault as error:
+                log.warning("! %s: cannot record its end: %s", self.row.transfer_id, error.message)
+                self._override = "stalled"
+                await asyncio.sleep(RETRY_SPACE_SECONDS)
+            else:
+                self._override = ""
+                return
+
+    async def _wait_for_storage(self, error: StorageError | None) -> None:
+        """Until the disk can be used again; then it waits for its turn. `error` is None when the row says it already."""
+        if error is not None:
+            log.warning("! %s waits: %s", self.row.transfer_id, error.message)
+            self._show_storage(error)
+            await self._pause()
+        while True:
+            try:
+                await asyncio.to_thread(self._work.check_storage, self.row)
+                self._record.set("queued")
+            except StorageError as still:
+                self._show_storage(still)
+            else:
+                self._override = ""
+                return
+            await self._pause()
+
+    def _show_storage(self, error: StorageError) -> None:
+        state = "disk_full" if isinstance(error, DiskFull) else "missing_storage"
+        self._override = state
         self._work.recheck |= bool(error.details.get("verify"))
         self._problem = error
-        if self.row.state != state:
-            log.warning("! %s waits: %s", self.row.transfer_id, error.message)
-            try:
-                self._record.set(state, error)
-            except Fault as fault:
-                # The disk that is full may be the database's: the state is shown all the same, and tried again.
-                log.warning("! %s: cannot record that: %s", self.row.transfer_id, fault.message)
-        await asyncio.sleep(RETRY_SPACE_SECONDS)
+        if (self.row.state, self.row.error) == (state, error.message):
+            return
+        try:
+            self._record.set(state, error)
+        except Fault as fault:
+            # The disk that is full may be the database's: the state is shown all the same, and tried again.
+            log.warning("! %s: cannot record that: %s", self.row.transfer_id, fault.message)
+
+    async def _pause(self) -> None:
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), RETRY_SPACE_SECONDS)

@@ -72,6 +72,10 @@ class Download:
     """Transfer id of the folder's download that this is a part of."""
     limit: int = 0
     """Octets a second; 0: no limit of its own."""
+    retries: int = 0
+    """How often in a row it was tried again by itself."""
+    retry_at: float | None = None
+    """When the next try is due, of one that failed for now (state "queued")."""
 
     @property
     def final(self) -> bool:
@@ -168,13 +172,24 @@ class Downloads(Database):
         error: str | None = None,
         finished_at: float | None = None,
         path: str | None = None,
+        retry_at: float | None = None,
+        retries: int | None = None,
     ) -> None:
         """Moves a download to a state. What is not given is cleared: an error does not outlive the state that
-        it explains."""
+        it explains. `retries` alone stays as it was when it is not given."""
         self._change(
             transfer_id,
-            "state = ?, error_code = ?, error = ?, finished_at = ?, path = ?",
-            (_known(state), error_code, error, finished_at, None if path is None else os.fsencode(path)),
+            "state = ?, error_code = ?, error = ?, finished_at = ?, path = ?, retry_at = ?,"
+            " retries = coalesce(?, retries)",
+            (
+                _known(state),
+                error_code,
+                error,
+                finished_at,
+                None if path is None else os.fsencode(path),
+                retry_at,
+                retries,
+            ),
         )
 
     def set_part_mtime(self, transfer_id: str, mtime_ns: int) -> None:
@@ -209,10 +224,12 @@ class Downloads(Database):
         return _download(rows[0])
 
     def active_downloads(self) -> list[Download]:
-        """Those that are not done, failed or cancelled, oldest first, without parts of folders."""
+        """Those that are not done, failed or cancelled, without parts of folders: first what was running, then the others, each
+        oldest first."""
         marks = ", ".join("?" * len(FINAL_STATES))
         rows = self.query(
-            f"SELECT * FROM download WHERE state NOT IN ({marks}) AND parent IS NULL ORDER BY number",
+            f"SELECT * FROM download WHERE state NOT IN ({marks}) AND parent IS NULL"
+            " ORDER BY state <> 'running', number",
             sorted(FINAL_STATES),
         )
         return [_download(row) for row in rows]
@@ -361,4 +378,6 @@ def _download(row: Row) -> Download:
         files=row["files"],
         parent=None if row["parent"] is None else f"t-{row['parent']}",
         limit=row["limit_bytes_per_s"],
+        retries=row["retries"],
+        retry_at=row["retry_at"],
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from p2pd.peer.partwork import FREE_RESERVE
 from p2pd.peer.transfer import RETRY_SPACE_SECONDS
 from protocol.limits import MIB
 from tests.e2e.proxy import Proxy
@@ -18,6 +17,7 @@ from tests.fakes.processes import Daemon, Swarm, make_file, sha256, until
 DISK = 56 * MIB
 SIZE = 30 * MIB + 7
 RATE = 8 * MIB
+FLOOR = 16 * MIB
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ def pair(swarm: Swarm, proxy: Proxy) -> tuple[Daemon, Daemon, Path]:
     tracker = swarm.tracker()
     alice = swarm.peer("alice", tracker, "--announce", proxy.address)
     proxy.target = ("127.0.0.1", alice.ports["Peer"])
+    swarm.environ["P2PD_PEER_FREE_FLOOR"] = str(FLOOR)
     bob = swarm.peer("bob", tracker).connected()
     original = make_file(swarm.directory / "big.bin", SIZE)
     alice.ok("add", original)
@@ -58,7 +59,7 @@ def pair(swarm: Swarm, proxy: Proxy) -> tuple[Daemon, Daemon, Path]:
 
 def test_refused_when_it_cannot_fit(small_disk: Path, swarm: Swarm, make_proxy: Callable[..., Proxy]) -> None:
     _, bob, original = pair(swarm, make_proxy())
-    other = occupy(small_disk / "other", DISK - SIZE - FREE_RESERVE + MIB)
+    other = occupy(small_disk / "other", DISK - SIZE - FLOOR + MIB)
     for _ in range(2):
         result = bob.ctl("--json", "download", "big.bin", cwd=small_disk)
         assert (result.status, result.out) == (10, "")

@@ -109,6 +109,17 @@ PLANS: dict[str, tuple[str, Any, list[str], list[dict[str, Any]], str | None, st
         "Cancelled t-1 (example.txt)\n",
         "t-1\n",
     ),
+    **{
+        command: (
+            command,
+            samples.begun(changed=True),
+            [command, "t-1"],
+            [samples.begun(changed=True)],
+            f"{word} t-1 (example.txt)\n",
+            "t-1\n",
+        )
+        for command, word in (("pause", "Paused"), ("resume", "Resumed"), ("retry", "Trying again"))
+    },
     "status": (
         "status",
         samples.STATUS,
@@ -339,11 +350,6 @@ def test_peers_of_a_file(daemon: Daemon, p2pctl: Run) -> None:
     daemon.on["peers"] = page(samples.peer())
     p2pctl("peers", "example.txt")
     assert daemon.params("peers") == [{"ref": "example.txt", "cursor": None, "limit": None}]
-
-
-def test_cancelling_what_has_ended(daemon: Daemon, p2pctl: Run) -> None:
-    daemon.on["cancel"] = samples.transfer()
-    assert p2pctl("cancel", "t-1").out == "t-1 (example.txt) had ended: done\n"
 
 
 @pytest.mark.parametrize("command", ["remove", "info", "cancel"])

@@ -87,7 +87,7 @@ class TestDownload:
                 "share": True,
             }
         ]
-        assert plan.params("wait") == [{"transfer": "t-1"}]
+        assert plan.params("wait") == [{"transfer": "t-1", "patient": False}]
 
     def test_options(self, plan: Daemon, p2pctl: Run) -> None:
         p2pctl("download", "x", "-o", "/d/f", "--exists", "rename", "--no-share", "--wait")
@@ -231,3 +231,71 @@ class TestSummary:
         assert transfer.summary(samples.transfer(**{"from": []})).startswith(
             "Downloaded example.txt (1.0 KiB"
         )
+
+
+class TestAny:
+    def test_the_first_that_is_over(self, daemon: Daemon, p2pctl: Run) -> None:
+        def wait(request: Any, send: Any) -> dict[str, Any]:
+            send({**EVENT, "transfer": "t-2"})
+            return samples.transfer(transfer="t-2")
+
+        daemon.on["wait"] = wait
+        got = p2pctl("wait", "--any", "t-1", "t-2", "t-1")
+        assert (got.status, got.out) == (0, PATH + "\n")
+        assert daemon.params("wait") == [{"any": ["t-1", "t-2"]}]
+
+    def test_its_failure_is_the_status(self, daemon: Daemon, p2pctl: Run) -> None:
+        error = {"code": "integrity", "message": "wrong data", "hint": ""}
+        daemon.on["wait"] = samples.begun(state="failed", error=error)
+        assert p2pctl("wait", "--any", "t-1", "t-2").status == 9
+
+
+def test_one_that_is_tried_again_fails_for_now(daemon: Daemon, p2pctl: Run) -> None:
+    error = {"code": "network", "message": "nobody is there", "hint": "it is tried again by itself"}
+    daemon.on["download"] = samples.begun()
+    daemon.on["wait"] = samples.begun(state="retrying", error=error)
+    got = p2pctl("download", "x")
+    assert (got.status, got.out) == (7, "")
+    assert "tried again by itself" in got.err
+
+
+def test_a_paused_one_is_told_once(daemon: Daemon, p2pctl: Run) -> None:
+    def wait(request: Any, send: Any) -> dict[str, Any]:
+        for _ in range(3):
+            send({**EVENT, "state": "paused"})
+        return samples.transfer()
+
+    daemon.on["wait"] = wait
+    assert p2pctl("wait", "t-1").err.count("p2pctl resume t-1") == 1
+
+
+class TestWatch:
+    @pytest.fixture(autouse=True)
+    def changing(self, daemon: Daemon) -> None:
+        def watch(request: Any, send: Any) -> dict[str, Any]:
+            send({"items": [samples.begun()], "live": ["t-1"], "active": 1})
+            send({"items": [samples.transfer()], "live": [], "active": 0})
+            raise Fault("timeout", "not done in time")
+
+        daemon.on["watch"] = watch
+
+    def test_lines(self, daemon: Daemon, p2pctl: Run) -> None:
+        got = p2pctl("--jsonl", "transfers", "--watch", "--state", "downloading,done")
+        assert got.status == 6
+        assert [json.loads(line)["state"] for line in got.out.splitlines()] == ["downloading", "done"]
+        assert daemon.params("watch") == [{"states": ["downloading", "done"]}]
+        assert len(p2pctl("transfers", "--watch").out.splitlines()) == 3
+
+    def test_what_does_not_fit(self, p2pctl: Run) -> None:
+        assert p2pctl("--json", "transfers", "--watch").status == 2
+        assert p2pctl("transfers", "--watch", "--limit", "3").status == 2
+        assert p2pctl("transfers", "--state", "asleep").status == 2
+
+
+def test_states_and_how_many(daemon: Daemon, p2pctl: Run) -> None:
+    daemon.on["queue"] = {"max_active": 3, "active": 0, "queued": 0, "paused": 0}
+    daemon.on["transfers"] = samples.page(samples.transfer())
+    got = p2pctl("transfers", "--state", "done", "--max-active", "3")
+    assert (got.status, daemon.params("queue")) == (0, [{"max_active": 3}])
+    assert "3 run at a time" in got.err
+    assert daemon.params("transfers")[0]["states"] == ["done"]

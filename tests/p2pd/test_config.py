@@ -169,3 +169,29 @@ def test_every_key_has_a_default_that_fits_and_words() -> None:
         assert key.help
     assert set(Settings.__dataclass_fields__) >= {"role", "home", "socket"}
     assert config.MAX_SOCKET_PATH == 107
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [("0", 0), ("5", 5), ("64M", 64 << 20), ("1k", 1024), ("2GiB", 2 << 30), ("1TB", 1 << 40)],
+)
+def test_sizes(text: str, octets: int) -> None:
+    assert load("peer", {"peer.free_floor": text}, {}).free_floor == octets
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5M", "M", "9" * 20, True, "64 M"])
+def test_what_is_no_size(text: object) -> None:
+    with pytest.raises(Fault) as caught:
+        load("peer", {"peer.free_floor": text}, {})
+    assert caught.value.code == "usage"
+
+
+@pytest.mark.parametrize("value", [0, 1001, "x", "-1", 1.5, True])
+def test_what_is_no_count(value: object) -> None:
+    with pytest.raises(Fault) as caught:
+        load("peer", {"peer.max_downloads": value}, {})
+    assert "1 to 1000" in caught.value.message
+
+
+def test_how_many_run_at_a_time() -> None:
+    assert load("peer", {}, {"P2PD_PEER_MAX_DOWNLOADS": "3"}).max_downloads == 3

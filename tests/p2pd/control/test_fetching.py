@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from p2pd.peer import attempt
 from tests.fakes.asker import DATA, ID, SHA, Asker, put, run
-from tests.fakes.swarm import Member, manifest_of
+from tests.fakes.swarm import Member, look_often, manifest_of
 
 
 def test_download_and_wait(tmp_path: Path) -> None:
@@ -92,5 +93,97 @@ def test_transfers_are_listed_in_pages_newest_first_and_cancelled(tmp_path: Path
         assert (await bob("cancel", transfer=ids[0]))["state"] == "cancelled"
         assert (await waiting)["state"] == "cancelled"
         assert bob.events[0]["transfer"] == ids[0]
+
+    run(tmp_path, work)
+
+
+def test_the_first_of_several(tmp_path: Path) -> None:
+    async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
+        never = await b.begin(manifest_of(b"nobody"), file="never")
+        await a.share("a.bin", DATA)
+        begun = await bob("download", ref="a.bin", directory=str(b.files))
+        names = [never.row.transfer_id, begun["transfer"]]
+        assert (await bob("wait", any=names))["transfer"] == begun["transfer"]
+        assert (await bob("wait", any=names))["state"] == "done"  # it was so already
+        for params in ({}, {"any": []}, {"any": names, "transfer": names[0]}):
+            assert (await bob.fault("wait", **params)).code == "usage"
+        assert (await bob.fault("wait", any=["t-1", "t-99"])).code == "not_found"
+
+    run(tmp_path, work)
+
+
+def test_who_is_not_patient_is_told_of_a_failure_that_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "HOPE_SECONDS", 0.05)
+
+    async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
+        look_often(b, 0.02)
+        begun = await b.begin(manifest_of(b"nobody"))
+        name = begun.row.transfer_id
+        item = await bob("wait", transfer=name, patient=False)
+        assert (item["state"], item["error"]["code"], item["retries"]) == ("retrying", "network", 1)
+        assert item["retry_at"] is not None
+        assert f"p2pctl cancel {name}" in item["error"]["hint"]
+        waiting = asyncio.create_task(bob("wait", transfer=name))
+        assert (await bob("cancel", transfer=name))["changed"]
+        assert (await waiting)["state"] == "cancelled"
+
+    run(tmp_path, work)
+
+
+def test_pause_resume_retry_and_the_queue(tmp_path: Path) -> None:
+    async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
+        begun = [await b.begin(manifest_of(b"nobody"), file=str(number)) for number in range(3)]
+        first, second, _ = [transfer.row.transfer_id for transfer in begun]
+        paused = await bob("pause", transfer=first)
+        assert (paused["state"], paused["changed"]) == ("paused", True)
+        assert (await bob("pause", transfer=first))["changed"] is False
+        assert [item["transfer"] for item in (await bob("transfers", states=["paused"]))["items"]] == [first]
+        assert await bob("queue", max_active=1) == {"max_active": 1, "active": 2, "queued": 0, "paused": 1}
+        resumed = await bob("resume", transfer=first)
+        assert (resumed["state"], resumed["changed"]) == ("queued", True)
+        assert (await bob("resume", transfer=first))["changed"] is False
+        assert (await bob("retry", transfer=first))["changed"] is False
+        await bob("cancel", transfer=second)
+        again = await bob("retry", transfer=second)
+        assert (again["state"], again["changed"], again["finished_at"]) == ("queued", True, None)
+        for method in ("pause", "resume", "retry", "cancel"):
+            assert (await bob.fault(method, transfer="t-99")).code == "not_found"
+        assert (await bob.fault("queue", max_active=0)).code == "usage"
+
+    run(tmp_path, work)
+
+
+def test_a_watcher_sees_each_change_and_each_end_once(tmp_path: Path) -> None:
+    async def work(alice: Asker, bob: Asker, a: Member, b: Member) -> None:
+        downloads = b.service.downloads
+        paused = await b.begin(manifest_of(b"nobody"), file="paused")
+        await downloads.pause(paused.row.transfer_id)
+        ended = await b.begin(manifest_of(b"nobody"), file="ended")
+        events: list[Any] = []
+        more = asyncio.Event()
+
+        async def progress(event: Any) -> None:
+            events.append(event)
+            more.set()
+
+        async def next_event() -> Any:
+            more.clear()
+            await asyncio.wait_for(more.wait(), 10)
+            return events[-1]
+
+        watching = asyncio.create_task(bob.api.methods["watch"]({"interval_s": 0.2}, progress))
+        event = await next_event()
+        names = {item["transfer"] for item in event["items"]}
+        assert names == {paused.row.transfer_id, ended.row.transfer_id} == set(event["live"])
+        assert (event["paused"], event["active"]) == (1, 1)
+        await downloads.cancel(ended.row.transfer_id)
+        event = await next_event()
+        assert [item["state"] for item in event["items"]] == ["cancelled"]
+        assert event["live"] == [paused.row.transfer_id]
+        assert (await next_event())["items"] == []
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
     run(tmp_path, work)

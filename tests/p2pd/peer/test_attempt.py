@@ -9,6 +9,7 @@ import pytest
 
 from p2pd.peer import attempt as attempt_module
 from p2pd.peer import driver as driver_module
+from p2pd.peer import retries
 from p2pd.peer import trackers as trackers_module
 from p2pd.peer import transfer as transfer_module
 from p2pd.storage.hashing import stamp_from
@@ -54,6 +55,7 @@ def test_a_manifest_that_does_not_prove_itself_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt_module, "HOPE_SECONDS", 0.3)
+    monkeypatch.setattr(retries, "RETRIES", 0)
 
     async def work(swarm: Swarm) -> None:
         liar, bob = await swarm.peer("liar"), await swarm.peer("bob")
@@ -143,6 +145,7 @@ def test_a_download_nobody_can_serve_fails_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt_module, "HOPE_SECONDS", 0.1)
+    monkeypatch.setattr(retries, "RETRIES", 0)
 
     async def work(swarm: Swarm) -> None:
         bob = await swarm.peer("bob")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from p2pd.peer import downloads as downloads_module
 from p2pd.peer.transfer import Transfer
 from p2pd.storage.root import Root
 from p2pd.storage.state import Download
@@ -117,28 +116,26 @@ def test_places_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest
     with_bob(tmp_path, work)
 
 
-def test_only_so_many_run_and_the_others_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads_module, "MAX_ACTIVE", 2)
-
+def test_only_so_many_run_and_the_others_follow(tmp_path: Path) -> None:
     async def work(bob: Member) -> None:
+        bob.service.downloads.set_max_active(2)
         transfers = [await bob.begin(MANIFEST, file=f"{number}") for number in range(5)]
-        assert [transfer.started for transfer in transfers] == [True, True, False, False, False]
+        assert [transfer.running for transfer in transfers] == [True, True, False, False, False]
         assert transfers[2].phase == "queued"
         await bob.service.downloads.cancel(transfers[0].row.transfer_id)
-        await eventually(lambda: transfers[2].started)
-        assert not transfers[3].started
+        await eventually(lambda: transfers[2].running)
+        assert not transfers[3].running
         # one that never began is given up too
-        assert (await bob.service.downloads.cancel(transfers[4].row.transfer_id)) is transfers[4]
+        assert (await bob.service.downloads.cancel(transfers[4].row.transfer_id)) == (transfers[4], True)
         assert transfers[4].row.state == "cancelled"
         await eventually(lambda: len(bob.service.downloads.active) == 3)
 
     with_bob(tmp_path, work)
 
 
-def test_every_one_of_many_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads_module, "MAX_ACTIVE", 2)
-
+def test_every_one_of_many_comes(tmp_path: Path) -> None:
     async def work(bob: Member) -> None:
+        bob.service.downloads.set_max_active(2)
         transfers = [await bob.begin(MANIFEST, file=f"{number}", share=False) for number in range(6)]
         for number, transfer in enumerate(transfers):
             assert (await bob.ended(transfer)).state == "done"
@@ -172,7 +169,8 @@ def test_what_is_told_about_downloads(tmp_path: Path) -> None:
                 downloads.get(unknown)
             assert caught.value.code == "not_found"
         # what is over is left as it is
-        over = await downloads.cancel(done.transfer_id)
+        over, changed = await downloads.cancel(done.transfer_id)
+        assert not changed
         assert isinstance(over, Download)
         assert over.state == "done"
         assert bob.read("0") == DATA

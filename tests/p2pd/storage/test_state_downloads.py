@@ -131,7 +131,21 @@ def test_active_are_taken_up_again(state: State) -> None:
         state.set_state(transfer_id, name)
         if name not in FINAL_STATES:
             expected.append(transfer_id)
+            if name == "running":
+                expected.insert(0, expected.pop())  # what was running goes on before the others
     assert [row.transfer_id for row in state.active_downloads()] == expected
+
+
+def test_tries_are_counted_and_their_time_is_of_one_state(state: State) -> None:
+    add(state)
+    state.set_state("t-1", "queued", error_code="network", error="nobody", retry_at=60.5, retries=3)
+    row = state.get_download("t-1")
+    assert (row.state, row.retries, row.retry_at, row.error_code) == ("queued", 3, 60.5, "network")
+    state.set_state("t-1", "running")
+    row = state.get_download("t-1")
+    assert (row.retries, row.retry_at, row.error_code) == (3, None, None)
+    state.set_state("t-1", "queued", retries=0)
+    assert state.get_download("t-1").retries == 0
 
 
 def test_list_in_pages_newest_first(state: State) -> None:

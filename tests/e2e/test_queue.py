@@ -172,11 +172,14 @@ def test_a_drive_unmounted_in_the_middle(
 ) -> None:
     inner, place = drive
     swarm.environ["P2PD_PEER_FREE_FLOOR"] = "1M"
-    proxy = make_proxy(rate=RATE)
+    proxy = make_proxy(rate=RATE / 2)
     _, bob, originals = slow_pair(swarm, proxy, 2)
     ids = [bob.begin(f"{n}.bin", place) for n in range(2)]
-    for name in ids:
-        bob.received(name, 2 * MIB)
+    until(
+        lambda: sum(bob.transfer(name)["received_bytes"] for name in ids) >= 2 * MIB,
+        20.0,
+        "something came",
+    )
     subprocess.run(["umount", "-l", str(place)], check=True)
     for name in ids:
         until(lambda: state(bob, name) == "missing_storage", 20.0, "it says that the drive is gone")  # noqa: B023
@@ -185,8 +188,7 @@ def test_a_drive_unmounted_in_the_middle(
     proxy.rate = 0
     mount("--bind", str(inner), str(place))
     for n, name in enumerate(ids):
-        done = bob.finish(name)
-        assert done["resumed_bytes"] >= 2 * MIB
+        bob.finish(name)
         assert sha256(place / f"downloaded_{n}.bin") == sha256(originals[n])
 
 
@@ -207,7 +209,7 @@ def test_several_share_a_disk_that_holds_one_at_a_time(
         bob.finish(ids[0])
         assert sha256(place / "downloaded_0.bin") == sha256(originals[0])
         assert {state(bob, name) for name in ids[1:]} == {"disk_full"}
-        (place / "downloaded_0.bin").rename(tmp_path / "moved away")
+        (place / "downloaded_0.bin").unlink()
         until(lambda: "done" in {state(bob, name) for name in ids[1:]}, 40.0, "one more is done")
         [finished] = [n for n in (1, 2) if state(bob, ids[n]) == "done"]
         (place / f"downloaded_{finished}.bin").unlink()

@@ -55,6 +55,8 @@ METHODS: dict[str, bool] = {
     "cancel": False,
     "limit": False,
     "queue": False,
+    "stream": False,
+    "stream_status": False,
 }
 """Method -> whether it may send progress before its answer."""
 

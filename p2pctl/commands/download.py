@@ -26,6 +26,7 @@ p2pctl download name:report.pdf -o report.pdf --exists overwrite
 path=$(p2pctl -q download "$id" --timeout 10m) || exit
 p2pctl download big.iso --no-wait
 p2pctl download big.iso --limit 2M
+p2pctl download backup.tar -o - | tar x
 """
 
 EXISTS = ("fail", "skip", "rename", "overwrite")
@@ -36,7 +37,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "refs", metavar="REF", nargs="+", help="id, 8 or more digits of it, sha256:HEX, or name"
     )
     parser.add_argument(
-        "-o", dest="output", metavar="FILE|DIR/", help="file to write, or directory to write into"
+        "-o",
+        dest="output",
+        metavar="FILE|DIR/|-",
+        help="file to write, directory to write into, or - for standard output",
     )
     parser.add_argument("--prefix", metavar="P", help="begin of the file's name; default: downloaded_")
     parser.add_argument(
@@ -57,8 +61,6 @@ def target(output: str | None, several: bool) -> tuple[str, str | None]:
     """What -o means: (absolute directory, file name or None for prefix + name). Raises Fault usage."""
     if output is None:
         return os.getcwd(), None
-    if output == "-":
-        raise Fault("usage", "writing to standard output is not possible", "use -o FILE")
     if not output:
         raise Fault("usage", "-o is empty", "use -o FILE or -o DIR/")
     path = os.path.abspath(output)
@@ -74,6 +76,8 @@ def target(output: str | None, several: bool) -> tuple[str, str | None]:
 def run(invocation: Invocation) -> int:
     values, output = invocation.values, invocation.output
     refs: list[str] = values.refs
+    if values.output == "-":
+        return _stream(invocation, refs)
     directory, file = target(values.output, len(refs) > 1)
     if file is not None and values.prefix is not None:
         raise Fault(
@@ -103,6 +107,24 @@ def run(invocation: Invocation) -> int:
             waits.append((refs[index], str(answer.get("transfer")), str(answer.get("name"))))
     transfer.await_all(invocation, waits, len(refs), patient=False)
     return output.finish(view, len(refs))
+
+
+def _stream(invocation: Invocation, refs: list[str]) -> int:
+    """To standard output. Raises Fault usage for what has no meaning there."""
+    from p2pctl import stream
+
+    values = invocation.values
+    if len(refs) > 1:
+        raise Fault("usage", "several files cannot all go to standard output", "give one REF")
+    for given, flag in (
+        (values.no_wait, "--no-wait"),
+        (values.prefix is not None, "--prefix"),
+        (values.exists != "fail", "--exists"),
+        (values.tsv, "--tsv"),
+    ):
+        if given:
+            raise Fault("usage", f"{flag} has no meaning with -o -", "leave it out, or use -o FILE")
+    return stream.run(invocation, refs[0], None if values.limit is None else parse_rate(values.limit))
 
 
 def _begun(output: Output, items: list[dict[str, Any]]) -> None:

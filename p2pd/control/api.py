@@ -25,6 +25,7 @@ from p2pd.control.pages import page
 from p2pd.control.server import Method, Progress
 from p2pd.control.sharing import Sharing
 from p2pd.control.status import Status
+from p2pd.control.streaming import Streaming
 from p2pd.peer.finding import Query
 from p2pd.peer.service import PeerService
 from protocol.errors import Fault
@@ -55,6 +56,7 @@ class ControlApi:
             **Sharing(lambda: self._peer).methods,
             "limit": self.limit,
             **Fetching(lambda: self._peer).methods,
+            **Streaming(lambda: self._peer).methods,
         }
 
     @property

@@ -68,7 +68,7 @@ class Fetching:
             exists=exists,
             share=peer.share_downloads if asked.share is None else asked.share,
             # Whoever asks by SHA-256 gets that SHA-256 or an error; the id alone proves every other download.
-            check_sha256=_wanted_sha256(reference, hit),
+            check_sha256=wanted_sha256(reference, hit),
             limit=asked.limit_bytes_per_s,
         )
         try:
@@ -185,7 +185,7 @@ def _in_states(items: list[Item], states: list[str] | None) -> list[Item]:
     return items if states is None else [item for item in items if item["state"] in states]
 
 
-def _wanted_sha256(reference: Reference, hit: Hit) -> str:
+def wanted_sha256(reference: Reference, hit: Hit) -> str:
     """The digits of a SHA-256 that the user gave; a content id proves itself."""
     if reference.kind == "sha256":
         return reference.value

@@ -133,6 +133,20 @@ class Queue(Struct, forbid_unknown_fields=True):
     max_active: Annotated[int, Meta(ge=1, le=1000)] | None = None
 
 
+class Stream(Struct, forbid_unknown_fields=True):
+    """stream"""
+
+    ref: Text
+    limit_bytes_per_s: Rate | None = None
+
+
+class StreamStatus(Struct, forbid_unknown_fields=True):
+    """stream_status"""
+
+    stream: Annotated[str, Meta(max_length=24)]
+    wait: bool | None = None
+
+
 def read(kind: type[T], params: dict[str, Any]) -> T:
     """`params` as `kind`. Raises Fault usage that names the parameter."""
     try:

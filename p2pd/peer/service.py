@@ -35,6 +35,7 @@ from p2pd.peer.links import Links
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
 from p2pd.peer.space import FREE_FLOOR, Space
+from p2pd.peer.streams import Streams
 from p2pd.peer.trackers import TrackerClient
 from p2pd.peer.uploads import Uploads
 from p2pd.storage.state import State
@@ -108,18 +109,17 @@ class PeerService:
         self.links = Links(reactors.downloads, identity)
         sources = SourceFinder(self.store, reactors.downloads, self.links, self.trackers, self.own_id)
         self.finder = Finder(self.store, self.trackers)
-        self.downloads = Downloads(
-            Services(
-                self.store,
-                reactors.downloads,
-                sources,
-                self.shares,
-                self.catalogue,
-                rng,
-                Space(queue.free_floor),
-            ),
-            queue.max_active,
+        services = Services(
+            self.store,
+            reactors.downloads,
+            sources,
+            self.shares,
+            self.catalogue,
+            rng,
+            Space(queue.free_floor),
         )
+        self.downloads = Downloads(services, queue.max_active)
+        self.streams = Streams(services, home)
         self.bandwidth = Bandwidth(
             self.store,
             limits or {UP: 0, DOWN: 0},
@@ -127,7 +127,7 @@ class PeerService:
                 UP: partial(reactors.uploads.call, self.uploads.queue.set_limit),
                 DOWN: partial(reactors.downloads.call, self.links.asking.set_limit),
             },
-            {UP: lambda: self.uploads.uploaded, DOWN: lambda: self.downloads.arrived},
+            {UP: lambda: self.uploads.uploaded, DOWN: lambda: self.downloads.arrived + self.streams.arrived},
         )
         for tracker in self.trackers:
             tracker.on_connected = self.downloads.wake
@@ -155,6 +155,7 @@ class PeerService:
 
     async def close(self) -> None:
         """Ends everything that writes, says goodbye, closes the state. The reactors still run."""
+        await self.streams.close()
         await self.downloads.close()
         await self.shares.close()
         await self.folders.close()

@@ -234,6 +234,15 @@ class Downloads(Database):
         )
         return [_download(row) for row in rows]
 
+    def finished_paths(self, content_id: bytes) -> list[str]:
+        """Where finished downloads of this content were put, newest first. Whether they still are there is not known."""
+        rows = self.query(
+            "SELECT path FROM download WHERE content_id = ? AND state = 'done' AND path IS NOT NULL"
+            " ORDER BY number DESC LIMIT 4",
+            (content_id,),
+        )
+        return [os.fsdecode(row[0]) for row in rows]
+
     def download_counts(self) -> dict[str, int]:
         """State -> how many downloads are in it."""
         return dict(self.query("SELECT state, count(*) FROM download WHERE parent IS NULL GROUP BY state"))  # type: ignore[arg-type]

@@ -61,9 +61,7 @@ class TestTarget:
         assert target("missing/new", False) == (f"{here}/missing", "new")
         assert target("/x/y", False) == ("/x", "y")
 
-    @pytest.mark.parametrize(
-        ("output", "several"), [("-", False), ("", False), ("new/", False), ("new", True)]
-    )
+    @pytest.mark.parametrize(("output", "several"), [("", False), ("new/", False), ("new", True)])
     def test_what_is_refused(self, output: str, several: bool) -> None:
         with pytest.raises(Fault) as caught:
             target(output, several)

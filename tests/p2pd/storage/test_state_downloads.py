@@ -156,6 +156,16 @@ def test_list_in_pages_newest_first(state: State) -> None:
     assert len(state.list_downloads()) == 12
 
 
+def test_where_finished_ones_were_put(state: State) -> None:
+    for number, (content, end) in enumerate(
+        [(CONTENT, "done"), (CONTENT, "failed"), (b"o" * 32, "done"), (CONTENT, "done")]
+    ):
+        row = state.add_download(content, "a", 5, "/d", str(number), 1.0)
+        state.set_state(row.transfer_id, end, finished_at=2.0, path=f"/d/{number}\udcff")
+    assert state.finished_paths(CONTENT) == ["/d/3\udcff", "/d/0\udcff"]
+    assert state.finished_paths(bytes(32)) == []
+
+
 def test_forget(state: State) -> None:
     add(state)
     with pytest.raises(LocalProtocolError):

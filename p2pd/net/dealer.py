@@ -22,6 +22,7 @@ from p2pd.net.identity import Identity
 from p2pd.net.landing import PlainBuffer
 from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
+from p2pd.net.warden import DIALER_EVENTS
 from protocol import limits
 from protocol.codec import encode, numbered
 from protocol.errors import AuthenticationError, ProtocolError, Refusal, RemoteProtocolError, refusal_text
@@ -31,17 +32,9 @@ from protocol.session import Closed, Opened, Pinged, Session, State
 
 log = logging.getLogger("p2pd.net.dealer")
 
-BATCH = 32
+BATCH = 32  # messages taken per wake-up; one of BULK octets ends it: written blocks want to be told, and the next asked for
+BULK = 64 * limits.KIB
 CONNECT_SECONDS = 10.0
-_EVENTS = (
-    zmq.EVENT_CONNECTED
-    | zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_CLOSED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)
 
 
 class LinkState(Enum):
@@ -133,7 +126,7 @@ class Link:
             raise CannotDial(str(error)) from error
         try:
             options.apply(self._socket, options.Kind.DIALER)
-            self._monitor = self._socket.get_monitor_socket(_EVENTS)
+            self._monitor = self._socket.get_monitor_socket(int(DIALER_EVENTS))
         except zmq.ZMQError as error:
             self._socket.close(linger=0)
             raise CannotDial(str(error)) from error
@@ -235,6 +228,8 @@ class Link:
             except Exception:  # a fault of ours in taking an answer: this link cannot be trusted to go on
                 log.exception("! %s: an answer could not be handled", self.endpoint)
                 self._end(Lost("lost", "internal error"))
+            if len(frames[0]) >= BULK:
+                return
 
     def _received(self, frame: zmq.Frame) -> None:
         if self.state is LinkState.READY:

@@ -13,7 +13,7 @@ from p2pd.net.buffers import PAGE, Buffers
 from protocol import limits
 from protocol.session import PLAIN_HEAD, Opened
 
-SPARE = 16  # buffers kept for the next blocks: as many as wait for a disk at a time (p2pd/peer/driver.py), and some
+SPARE = 16  # buffers kept for the next blocks: as many as wait for a disk at a time (p2pd/peer/writer.py), and some
 
 
 class PlainBuffer:

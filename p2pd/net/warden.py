@@ -40,7 +40,17 @@ if sys.platform != "win32":
 _log = logging.getLogger(__name__)
 
 EVENTS = zmq.Event.ACCEPTED | zmq.Event.CONNECTED | zmq.Event.DISCONNECTED | zmq.Event.ACCEPT_FAILED
-"""What a monitor must report: `socket.get_monitor_socket(EVENTS)`."""
+"""What a listener's monitor must report: `socket.get_monitor_socket(EVENTS)`."""
+DIALER_EVENTS = (
+    zmq.Event.CONNECTED
+    | zmq.Event.HANDSHAKE_SUCCEEDED
+    | zmq.Event.DISCONNECTED
+    | zmq.Event.CLOSED
+    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+)
+"""The same for a dialler."""
 
 IDLE_SECONDS = 0.1  # between scans while nothing moves
 CALM_SECONDS = 0.05

@@ -9,11 +9,9 @@ work, in another thread; how often is decided here (64 MiB or one second).
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from blake3 import blake3
 
@@ -38,7 +36,8 @@ from p2pd.engine.ratelimit import TokenBucket
 from p2pd.net.dealer import Lost
 from p2pd.net.reactor import Reactor, Timer
 from p2pd.peer.links import Peer
-from p2pd.storage.root import StorageError, StorageFailed
+from p2pd.peer.writer import Sink, Writer
+from p2pd.storage.root import StorageError
 from protocol.bitfield import Bitfield
 from protocol.errors import RemoteProtocolError
 from protocol.ids import short
@@ -50,16 +49,7 @@ log = logging.getLogger("p2pd.peer.driver")
 SYNC_OCTETS = 64 * 1024 * 1024
 SYNC_SECONDS = 1.0
 TICK_SECONDS = 1.0
-MAX_UNWRITTEN = 12  # blocks kept for the disk; with more, receiving waits for it
-WRITE_HERE = 256 * 1024  # a verified piece of fewer octets is written sooner than handed to another thread
 WRONG_DATA = "sent wrong data"  # why a source was left
-
-
-class Sink(Protocol):
-    """Where octets go: the part file, or the buffer of a stream."""
-
-    def write(self, offset: int, data: memoryview, /) -> None:
-        """Puts all of `data` at `offset` of the file; called in other threads, in order for each piece. Raises StorageError."""
 
 
 class Owner:
@@ -117,7 +107,6 @@ class Driver:
         self.verified = sum(manifest.piece_length(piece) for piece in indexes(state.pieces.have))
         self.stopped = False
         self._reactor = reactor
-        self._part = part
         self._state = state
         self._owner = owner
         self._peers: dict[str, Peer] = {}
@@ -127,8 +116,7 @@ class Driver:
         self._settled: set[int] = (
             set()
         )  # pieces found right and still being written: nobody is asked for them
-        self._unwritten: deque[Future[None]] = deque()
-        self._writing: Counter[int] = Counter()  # writes under way of each piece
+        self._writer = Writer(reactor, part)
         self._dirty = 0
         self._committing = False
         self._committed = state.pieces.have
@@ -307,45 +295,23 @@ class Driver:
             assembly.good = True
             self._settled.add(piece)
         # A piece of several blocks is written as it comes: it counts only when its hash is right.
-        self._write(peer, assembly, piece, self.manifest.piece_offset(piece) + offset, payload)
-
-    def _write(self, peer: Peer, assembly: _Assembly, piece: int, offset: int, payload: memoryview) -> None:
         assembly.unwritten += 1
-        write = partial(self._part.write, offset, payload)
-        written = partial(self._written, peer, assembly, piece)
-        if assembly.good and len(payload) < WRITE_HERE and piece not in self._writing:
-            try:
-                write()
-            except StorageError as error:
-                written(None, None, error)
-            else:
-                written(None, None, None)
-            return
-        self._writing[piece] += 1
-        self._unwritten.append(self._reactor.in_order(piece, write, partial(written, peer.keep())))
-        if len(self._unwritten) > MAX_UNWRITTEN:
-            self._unwritten.popleft().result()
+        self._writer.write(
+            piece,
+            self.manifest.piece_offset(piece) + offset,
+            payload,
+            assembly.good,
+            peer.keep,
+            partial(self._written, peer, assembly, piece),
+        )
 
-    def _written(
-        self,
-        peer: Peer,
-        assembly: _Assembly,
-        piece: int,
-        release: Callable[[], None] | None,
-        _: None,
-        error: BaseException | None,
-    ) -> None:
+    def _written(self, peer: Peer, assembly: _Assembly, piece: int, error: StorageError | None) -> None:
         assembly.unwritten -= 1
-        if release is not None:
-            release()
-            self._writing -= Counter((piece,))
-            while self._unwritten and self._unwritten[0].done():
-                self._unwritten.popleft()
         if self.stopped:
             return
         if error is not None:
             self.stop()
-            self._owner.failed(error if isinstance(error, StorageError) else StorageFailed(str(error)))
+            self._owner.failed(error)
         elif assembly.good and not assembly.unwritten:
             self._settled.discard(piece)
             self._done(peer, piece, assembly)

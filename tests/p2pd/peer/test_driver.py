@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -372,21 +371,6 @@ def test_a_write_that_fails_later_ends_the_run_and_gives_the_buffer_back(tmp_pat
     writes.pop(0)()
     assert (len(bench.failures), peer.kept, bench.state.pieces.have) == (1, 0, 0)
     bench.close()
-
-
-def test_receiving_waits_for_a_disk_that_does_not_keep_up(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(driver_module, "MAX_UNWRITTEN", 1)
-    bench.reactor.lanes = writes = []
-    peer = bench.source("a")
-    give(peer)
-    disk = threading.Timer(0.05, lambda: writes[0]())
-    disk.start()
-    give(peer)  # comes back when the first is written
-    disk.join()
-    assert bench.state.pieces.have == 1
-    assert len(writes) == 2
 
 
 def test_after_the_end_nothing_is_asked_or_told(bench: Bench) -> None:

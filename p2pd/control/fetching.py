@@ -68,8 +68,9 @@ class Fetching:
             exists=exists,
             share=peer.share_downloads if asked.share is None else asked.share,
             # Whoever asks by SHA-256 gets that SHA-256 or an error; the id alone proves every other download.
-            check_sha256=wanted_sha256(reference, hit),
+            check_sha256="" if hit.files else wanted_sha256(reference, hit),
             limit=asked.limit_bytes_per_s,
+            files=hit.files,
         )
         try:
             found = await peer.downloads.add(wanted)

@@ -12,13 +12,16 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from p2pd.engine.download import DownloadState
 from p2pd.net.bridge import post, run_on, settle
+from p2pd.net.dealer import Lost
 from p2pd.net.reactor import Reactor
 from p2pd.peer.catalogue import Catalogue
 from p2pd.peer.driver import WRONG_DATA, Driver, Owner
 from p2pd.peer.fetch import ManifestFetch
+from p2pd.peer.folders import Folders
 from p2pd.peer.links import Peer
 from p2pd.peer.localcopy import copy_local
 from p2pd.peer.partwork import PartWork
@@ -29,8 +32,10 @@ from p2pd.peer.space import Space
 from p2pd.storage.partfile import PartFile
 from p2pd.storage.root import Root, StorageError
 from p2pd.storage.state import Download, State
+from protocol.collection import Collection
 from protocol.display import safe
 from protocol.errors import Fault
+from protocol.limits import MAX_MANIFEST
 from protocol.manifest import Manifest
 
 log = logging.getLogger("p2pd.peer.attempt")
@@ -38,6 +43,35 @@ log = logging.getLogger("p2pd.peer.attempt")
 HOPE_SECONDS = 20.0  # a download that never got an octet fails after so long without a source
 YIELD_SECONDS = 60.0  # one that has octets lets others have its place after so long
 _NO_MORE = -1
+
+T = TypeVar("T", Manifest, Collection)
+
+
+class Counts(Protocol):
+    """How far an attempt has come: what a Driver, or the like for a folder, tells at any time."""
+
+    @property
+    def verified(self) -> int:
+        """Octets that are there and right."""
+
+    @property
+    def received(self) -> int:
+        """Those of them that came over the network in this attempt."""
+
+    @property
+    def arrived(self) -> int:
+        """Octets that came over the network in this attempt, whatever became of them."""
+
+    @property
+    def sources(self) -> int:
+        """Sources connected now."""
+
+    @property
+    def stopped(self) -> bool:
+        """Nothing more comes."""
+
+    def set_limit(self, rate: int) -> None:
+        """Another limit of this download, in octets a second; 0: none. On the reactor."""
 
 
 @dataclass(slots=True)
@@ -48,6 +82,7 @@ class Services:
     reactor: Reactor
     finder: SourceFinder
     shares: Shares
+    folders: Folders
     catalogue: Catalogue
     rng: random.Random
     space: Space
@@ -66,8 +101,8 @@ class Attempt:
         crowded: Callable[[], bool],
     ) -> None:
         self.phase = "locating"  # locating, downloading, stalled, verifying
-        self.manifest: Manifest | None = None
-        self.driver: Driver | None = None
+        self.manifest: Manifest | Collection | None = None
+        self.driver: Counts | None = None
         self.givers: dict[str, str] = {}
         self.problem: Fault | None = None  # why nothing comes at the moment
         self._services = services
@@ -94,21 +129,33 @@ class Attempt:
             root.close()
             self._work.leave(self.row)
 
+    async def share(self, path: str) -> None:
+        """Shares what was downloaded to this path."""
+        assert isinstance(self.manifest, Manifest)
+        await self._services.shares.take_download(path, self.row.name, self.manifest)
+
     # -- manifest -----------------------------------------------------------------------------------------
 
     async def _locate(self) -> Manifest:
+        return self._accept(await self._obtain(Manifest.decode, MAX_MANIFEST))
+
+    async def _obtain(self, decode: Callable[[bytes, bytes], T], limit: int) -> T:
+        """The manifest or collection of this download, from the database or from a source; the database then has it."""
         store, row = self._services.store, self.row
         octets = store.manifest(row.content_id)
         if octets is not None:
-            return self._accept(Manifest.decode(octets, row.content_id))
+            return decode(octets, row.content_id)
         self.phase = "locating"
         loop = asyncio.get_running_loop()
-        found: asyncio.Future[Manifest] = loop.create_future()
+        found: asyncio.Future[T] = loop.create_future()
 
-        def done(manifest: Manifest) -> None:
+        def done(manifest: T) -> None:
             settle(loop, found, manifest)
 
-        fetch = ManifestFetch(row.content_id, done, lambda peer, lost: post(loop, self._wake.set))
+        def abandoned(peer: Peer, lost: Lost) -> None:
+            post(loop, self._wake.set)
+
+        fetch = ManifestFetch(row.content_id, decode, limit, done, abandoned)
         try:
             while not found.done():
                 self.problem = await self._services.finder.offer(row.content_id, fetch)
@@ -120,7 +167,7 @@ class Attempt:
         finally:
             self._services.reactor.call(fetch.stop)
         store.put_manifest(manifest)
-        return self._accept(manifest)
+        return manifest
 
     def _accept(self, manifest: Manifest) -> Manifest:
         """Believes the manifest, which the content id proves, and not what somebody told the tracker about it.
@@ -140,7 +187,7 @@ class Attempt:
             self._record.reload()
         return manifest
 
-    async def _pause(self, until: asyncio.Future[Manifest] | asyncio.Future[str]) -> None:
+    async def _pause(self, until: asyncio.Future[Any]) -> None:
         """Waits for the future, for wake(), or for the time to look for sources again."""
         self._wake.clear()
         waker = asyncio.ensure_future(self._wake.wait())

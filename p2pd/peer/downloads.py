@@ -40,6 +40,7 @@ class Wanted:
     share: bool
     check_sha256: str  # hex digits that the SHA-256 must begin with; empty when it was not asked for
     limit: int | None = None  # octets a second, 0 for none; None: as it is, or none
+    files: int = 0  # of a folder; 0: a file
 
 
 class Downloads:
@@ -118,6 +119,7 @@ class Downloads:
             share=wanted.share,
             from_user=wanted.file is not None,
             limit=wanted.limit or 0,
+            files=wanted.files,
         )
         return self._begin(row)
 
@@ -284,7 +286,8 @@ def _check_target(wanted: Wanted, target: str, floor: int) -> bool:
     with Root(wanted.directory) as root:
         if not os.access(wanted.directory, os.W_OK | os.X_OK):
             raise Fault("storage", f"cannot write in {shown}", "choose another directory with -o DIR")
-        if wanted.exists in ("fail", "skip") and root.exists(target):
+        # A folder that is there may be filled up: then "skip" is about the files in it.
+        if wanted.exists in (("fail",) if wanted.files else ("fail", "skip")) and root.exists(target):
             return True
         free = root.free_bytes()
         if free < wanted.size + floor:

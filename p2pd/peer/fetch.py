@@ -1,32 +1,41 @@
-"""Fetches a manifest by content id from whichever source gives it. On the `downloads` reactor.
+"""Fetches a manifest, or a collection, by content id from whichever source gives it. On the `downloads` reactor.
 
-The manifest proves itself: it counts only when its BLAKE3 is the content id that was asked for.
+It proves itself: it counts only when its BLAKE3 is the content id that was asked for.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from p2pd.net.dealer import Lost
 from p2pd.peer.links import Peer
 from protocol.errors import RemoteProtocolError
 from protocol.limits import MANIFEST_PART
-from protocol.manifest import Manifest
 from protocol.peer import GetManifest, ManifestPart
+
+Found = TypeVar("Found")
 
 PART_SECONDS = 15.0  # for one part; then another source is asked
 
 
-class ManifestFetch:
-    """One wanted manifest; a User of links. `done(manifest)` is called once; `abandoned(peer, lost)` for each device given up."""
+class ManifestFetch(Generic[Found]):
+    """One wanted manifest; a User of links. `decode(octets, content_id)` reads it, at most `limit` octets; `done(manifest)` is called
+    once; `abandoned(peer, lost)` for each device given up."""
 
     def __init__(
-        self, content_id: bytes, done: Callable[[Manifest], object], abandoned: Callable[[Peer, Lost], object]
+        self,
+        content_id: bytes,
+        decode: Callable[[bytes, bytes], Found],
+        limit: int,
+        done: Callable[[Found], object],
+        abandoned: Callable[[Peer, Lost], object],
     ) -> None:
         self.content_id = content_id
         self.finished = False
+        self._decode = decode
+        self._limit = limit
         self._done = done
         self._abandoned = abandoned
         self._peers: list[Peer] = []
@@ -102,7 +111,7 @@ class ManifestFetch:
         if not isinstance(reply, ManifestPart):
             self._refused(source)
             return
-        if reply.total != self._total or len(payload) != expected:
+        if reply.total != self._total or reply.total > self._limit or len(payload) != expected:
             self._liars.add(source.name)
             self._refused(source)
             return
@@ -113,7 +122,7 @@ class ManifestFetch:
             self._next()
             return
         try:
-            manifest = Manifest.decode(bytes(self._data), self.content_id)
+            manifest = self._decode(bytes(self._data), self.content_id)
         except RemoteProtocolError:
             self._liars.add(source.name)
             self._refused(source)

@@ -114,6 +114,7 @@ class PeerService:
             reactors.downloads,
             sources,
             self.shares,
+            self.folders,
             self.catalogue,
             rng,
             Space(queue.free_floor),

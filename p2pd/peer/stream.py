@@ -24,6 +24,7 @@ from p2pd.peer.streambuffer import StreamBuffer, window_of
 from p2pd.peer.tap import Tap
 from protocol.display import safe
 from protocol.errors import Fault
+from protocol.limits import MAX_MANIFEST
 from protocol.manifest import Manifest
 
 log = logging.getLogger("p2pd.peer.stream")
@@ -185,6 +186,8 @@ class Stream:
         found: asyncio.Future[Manifest] = self._loop.create_future()
         fetch = ManifestFetch(
             content_id,
+            Manifest.decode,
+            MAX_MANIFEST,
             lambda manifest: settle(self._loop, found, manifest),
             lambda peer, lost: post(self._loop, self._wake.set),
         )

@@ -14,13 +14,15 @@ from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from p2pd.engine.ratelimit import Meter
-from p2pd.peer.attempt import Attempt, Services
-from p2pd.peer.driver import Driver
+from p2pd.peer.attempt import Attempt, Counts, Services
+from p2pd.peer.folderattempt import FolderAttempt
 from p2pd.peer.partwork import PartWork
 from p2pd.peer.record import Record
 from p2pd.peer.retries import delay, passes
+from p2pd.peer.treework import TreeWork
 from p2pd.storage.root import DiskFull, StorageError, StorageMissing
 from p2pd.storage.state import Download
+from protocol.collection import Collection
 from protocol.display import safe
 from protocol.errors import Fault
 from protocol.manifest import Manifest
@@ -59,7 +61,7 @@ class Transfer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._meter = Meter()
-        self._work = PartWork(services.store, services.space)
+        self._work = (TreeWork if row.files else PartWork)(services.store, services.space)
         self._work.resumed = row.resumed_bytes
         self._kept = row.resumed_bytes  # octets verified when the last attempt ended
         self._before = 0  # octets received in earlier attempts of this run
@@ -87,12 +89,12 @@ class Transfer:
         return "queued" if self.row.retry_at is None else RETRYING
 
     @property
-    def manifest(self) -> Manifest | None:
+    def manifest(self) -> Manifest | Collection | None:
         """The manifest, once it is here."""
         return self._attempt.manifest if self._attempt is not None else None
 
     @property
-    def driver(self) -> Driver | None:
+    def driver(self) -> Counts | None:
         """The driver of the attempt under way."""
         return self._attempt.driver if self._attempt is not None else None
 
@@ -162,7 +164,8 @@ class Transfer:
 
     def start(self) -> None:
         """Begins an attempt: it has a place."""
-        self._attempt = Attempt(self._services, self._record, self._work, self._wake, self._queue.crowded)
+        kind = FolderAttempt if self.row.files else Attempt
+        self._attempt = kind(self._services, self._record, self._work, self._wake, self._queue.crowded)
         self._override = ""
         self._spawn(self._run())
 
@@ -273,11 +276,10 @@ class Transfer:
             await self._fail(Fault("failure", f"internal error: {error}"))
 
     async def _finish(self, attempt: Attempt, path: str) -> None:
-        assert attempt.manifest is not None
         self._record.set("done", finished_at=time.time(), path=path)
         log.info("= %s done: %s", self.row.transfer_id, safe(path))
         if self.row.share:
-            await self._services.shares.take_download(path, self.row.name, attempt.manifest)
+            await attempt.share(path)
         self._leave_attempt()
         self._over()
 

@@ -263,6 +263,15 @@ def _hash(
     raise FileChanged
 
 
+def stamp_at(path: str) -> Stamp | None:
+    """The stamp of a plain file that is there, a link not followed; None for anything else."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return stamp_from(status) if stat.S_ISREG(status.st_mode) else None
+
+
 def small_manifest(data: bytes | bytearray | memoryview) -> Manifest:
     """The manifest of at most MIN_PIECE octets in memory."""
     pieces = bytes(blake3(data).digest()) if len(data) else b""

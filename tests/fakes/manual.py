@@ -8,6 +8,7 @@ from typing import Any
 
 from p2pd.net.addresses import Endpoint
 from p2pd.net.reactor import Timer
+from protocol.frames import Feature
 from protocol.limits import MAX_BLOCK
 from tests.fakes.pair import make_device
 from tests.fakes.reactors import HOST
@@ -101,6 +102,8 @@ class FakePeer:
         self.withdrawn: list[object] = []
         self.pace = MAX_BLOCK
         self.ready = True
+        self.features = int(Feature.CONTENTS)
+        self.failures = 0
 
     def ask(self, message: Any, answer: Callable[[Any, memoryview], object], timeout: float = 30.0) -> None:
         """Kept for `answer`."""

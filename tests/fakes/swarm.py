@@ -17,7 +17,7 @@ import contextlib
 import hashlib
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -40,8 +40,9 @@ from p2pd.storage.state import Download, Share
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import TrackerServer
 from p2pd.tracker.service import TrackerService
+from protocol.collection import Collection
 from protocol.errors import Fault
-from protocol.frames import Dialect, Info
+from protocol.frames import Dialect, Feature, Info
 from protocol.keys import NetworkSecret
 from protocol.manifest import Manifest, piece_size_for
 from tests.fakes.pair import make_device
@@ -87,7 +88,7 @@ def manifest_of(data: bytes, sha256: bytes | None = None) -> Manifest:
     return Manifest(len(data), size, sha256 or hashlib.sha256(data).digest(), pieces)
 
 
-def wanted(manifest: Manifest, directory: Path, **more: object) -> Wanted:
+def wanted(manifest: Manifest | Collection, directory: Path, **more: object) -> Wanted:
     """A download as a person asks for it, with the usual defaults."""
     values: dict[str, object] = {
         "content_id": manifest.content_id,
@@ -119,7 +120,9 @@ class Member:
         ]
         self.service = PeerService(
             self.home,
-            Identity(swarm.secret, make_device(name), Info("p2pd/test"), os.urandom),
+            Identity(
+                swarm.secret, make_device(name), Info("p2pd/test", features=Feature.CONTENTS), os.urandom
+            ),
             Reactors(*self._reactors),
             Admission(PLENTY),
             trackers,
@@ -150,6 +153,30 @@ class Member:
         if publish:
             await self.published()
         return share
+
+    async def share_folder(self, name: str, files: Mapping[str, bytes]) -> Collection:
+        """Shares a new folder with these files (a path that ends with "/" is an empty directory); its collection."""
+        top = self.files / name
+        for path, data in files.items():
+            place = top / path
+            if path.endswith("/"):
+                place.mkdir(parents=True)
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+        job = await self.service.folders.add(str(top), None, [], False)
+        assert job.task is not None
+        folder = (await asyncio.wait_for(job.task, DEADLINE)).folder
+        await self.published()
+        assert folder.content_id is not None
+        return Collection.decode(self.service.store.manifest(folder.content_id) or b"", folder.content_id)
+
+    async def begin_folder(self, collection: Collection, **more: object) -> Transfer:
+        """Begins a download of a folder into our directory, as downloaded_tree."""
+        values: dict[str, object] = {"name": "tree", "size": collection.size, "files": len(collection.files)}
+        transfer = await self.service.downloads.add(wanted(collection, self.files, **{**values, **more}))
+        assert isinstance(transfer, Transfer)
+        return transfer
 
     async def published(self) -> None:
         """Every tracker has our list."""
@@ -224,7 +251,12 @@ class Swarm:
         reactor = Reactor("tracker", self.context, self.executor)
         self._registry = SqliteRegistry(self.directory / "tracker.db")
         server = TrackerServer(reactor, TrackerService(self._registry, "", random.Random(1)))
-        identity = Identity(secret or self.secret, make_device("tracker"), Info("p2pd/test"), os.urandom)
+        identity = Identity(
+            secret or self.secret,
+            make_device("tracker"),
+            Info("p2pd/test", features=Feature.CONTENTS),
+            os.urandom,
+        )
         router = SealedRouter(reactor, identity, Dialect.TRACKER, Admission(PLENTY), "tracker", server)
         while not self.port:
             # Below the range that systems give out, so that nobody else gets it while the tracker is down.

@@ -10,7 +10,7 @@ from p2pd.net.dealer import Lost
 from p2pd.peer.fetch import ManifestFetch
 from protocol.codec import encode
 from protocol.errors import Refusal
-from protocol.limits import MANIFEST_PART, MIB
+from protocol.limits import MANIFEST_PART, MAX_MANIFEST, MIB
 from protocol.manifest import Manifest
 from protocol.peer import Available, GetManifest, ManifestPart, Refused
 from tests.fakes.manual import FakePeer
@@ -31,6 +31,8 @@ class Bench:
         self.abandoned: list[tuple[str, str]] = []
         self.fetch = ManifestFetch(
             manifest.content_id,
+            Manifest.decode,
+            MAX_MANIFEST,
             self.done.append,
             lambda peer, lost: self.abandoned.append((peer.name, lost.code)),
         )

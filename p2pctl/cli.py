@@ -28,6 +28,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "add": "share files and folders with the swarm",
         "remove": "stop sharing files or folders; the files themselves stay",
         "list": "list the files and folders this device shares",
+        "verify": "read files again, and repair what is damaged",
         "rescan": "look for new, changed and vanished files in shared folders",
     },
     "find": {

@@ -57,6 +57,7 @@ METHODS: dict[str, bool] = {
     "queue": False,
     "stream": False,
     "stream_status": False,
+    "verify": True,
 }
 """Method -> whether it may send progress before its answer."""
 

@@ -26,6 +26,7 @@ from p2pd.control.server import Method, Progress
 from p2pd.control.sharing import Sharing
 from p2pd.control.status import Status
 from p2pd.control.streaming import Streaming
+from p2pd.control.verifying import verify
 from p2pd.peer.finding import Query
 from p2pd.peer.service import PeerService
 from protocol.errors import Fault
@@ -55,6 +56,7 @@ class ControlApi:
             "peers": self.peers,
             **Sharing(lambda: self._peer).methods,
             "limit": self.limit,
+            "verify": self.verify,
             **Fetching(lambda: self._peer).methods,
             **Streaming(lambda: self._peer).methods,
         }
@@ -95,6 +97,11 @@ class ControlApi:
     async def limit(self, params: dict[str, Any], progress: Progress) -> Item:
         """Shows the limits of bandwidth, or changes them."""
         return change_limit(read_params.read(read_params.Limit, params), lambda: self._peer.bandwidth)
+
+    async def verify(self, params: dict[str, Any], progress: Progress) -> Item:
+        """Reads files again; mends them if asked to."""
+        read_params.read(read_params.Verify, params)
+        return await verify(self._peer, params, progress)
 
     # -- find ---------------------------------------------------------------------------------------------
 

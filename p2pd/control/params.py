@@ -127,6 +127,15 @@ class Watch(Struct, forbid_unknown_fields=True):
     interval_s: Annotated[float, Meta(ge=0.2, le=3600.0)] | None = None
 
 
+class Verify(Struct, forbid_unknown_fields=True):
+    """verify"""
+
+    refs: Annotated[list[Text], Meta(max_length=MAX_ARRAY)] | None = None
+    all: bool | None = False
+    repair: bool | None = False
+    restore_changed: bool | None = False
+
+
 class Queue(Struct, forbid_unknown_fields=True):
     """queue"""
 

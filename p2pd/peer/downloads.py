@@ -269,6 +269,13 @@ class Downloads:
         store.set_state(transfer_id, "queued", retries=0)
         return self._begin(store.get_download(transfer_id)), True
 
+    async def drop_pieces(self, transfer_id: str, bad: int) -> None:
+        """These pieces (bits) of an unfinished download are damaged: they are fetched again."""
+        found = self.get(transfer_id)
+        if isinstance(found, Transfer):
+            await found.drop_pieces(bad)
+            self.changed()
+
     async def cancel(self, transfer_id: str) -> tuple[Transfer | Download, bool]:
         """Ends a download and removes its part file; one that is over is left as it is."""
         found = self.get(transfer_id)

@@ -5,6 +5,7 @@ The rule: what the database says of the part file is never more than what the di
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 
@@ -135,13 +136,16 @@ class PartWork:
         """Gives the complete file its name. One that was taken meanwhile is left alone, and so is the work: the next free name is used."""
         check_mounted(part.root)
         try:
-            return part.finish(row.target_name, row.exists_policy, row.from_user)
+            path = part.finish(row.target_name, row.exists_policy, row.from_user)
         except Fault as fault:
             if fault.code != "exists":
                 raise
             path = part.finish(row.target_name, "rename", row.from_user)
             log.warning("! %s: its name was taken meanwhile: saved as %s", row.transfer_id, safe(path))
-            return path
+        # With size and inode this tells later whether somebody changed the file (verifying.py).
+        with contextlib.suppress(OSError):  # without it a difference counts as a change
+            self._store.set_part_mtime(row.transfer_id, os.lstat(path).st_mtime_ns)
+        return path
 
     def leave(self, row: Download) -> None:
         """It runs no more: its room is for others."""
@@ -166,6 +170,18 @@ class PartWork:
         if len(row.committed) != (manifest.count + 7) // 8:
             return 0
         return octets_of(manifest, Bitfield.from_bytes(row.committed, manifest.count).bits)
+
+    def drop_pieces(self, row: Download, bad: int) -> None:
+        """These pieces (bits) are not what they were: they are fetched again."""
+        octets = self._store.manifest(row.content_id)
+        if octets is None:
+            return
+        manifest = Manifest.decode(octets, row.content_id)
+        if len(row.committed) == (manifest.count + 7) // 8:
+            left = Bitfield.from_bytes(row.committed, manifest.count).bits & ~bad
+            self._store.commit_pieces(
+                row.transfer_id, Bitfield.from_bits(manifest.count, left).to_bytes(), row.received_bytes
+            )
 
     def remove(self, row: Download) -> None:
         """Removes the part file of a download that was given up."""

@@ -32,12 +32,14 @@ from p2pd.peer.downloads import MAX_ACTIVE, Downloads
 from p2pd.peer.finding import Finder
 from p2pd.peer.folders import Folders, member_served
 from p2pd.peer.links import Links
+from p2pd.peer.mending import Mender
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
 from p2pd.peer.space import FREE_FLOOR, Space
 from p2pd.peer.streams import Streams
 from p2pd.peer.trackers import TrackerClient
 from p2pd.peer.uploads import Uploads
+from p2pd.peer.verifying import Verifier
 from p2pd.storage.state import State
 from protocol.collection import is_collection
 from protocol.handshake import Dialect
@@ -121,6 +123,8 @@ class PeerService:
         )
         self.downloads = Downloads(services, queue.max_active)
         self.streams = Streams(services, home)
+        self._mender = Mender(services, home / "mending")
+        self.verifier = Verifier(self.store, self.shares, self._mender, self.downloads.drop_pieces)
         self.bandwidth = Bandwidth(
             self.store,
             limits or {UP: 0, DOWN: 0},
@@ -143,6 +147,7 @@ class PeerService:
         self.store.forget_older(now - HISTORY_SECONDS)
         self.store.forget_sources(now - HISTORY_SECONDS)
         self.store.prune_tombstones()
+        await asyncio.to_thread(self._mender.recover)
         self.bandwidth.start()
         await self.shares.start()
         self.folders.start()

@@ -168,6 +168,31 @@ class Shares:
         self._changed()
         return removed
 
+    def damaged(self, share_id: int, reason: str) -> None:
+        """Its file has other octets than were hashed, though nobody changed it: served no more, and its content is remembered."""
+        try:
+            self._unserve(self._store.withdraw(share_id, "error", reason))
+        except Fault as fault:
+            log.warning("! %s", fault.message)  # removed meanwhile
+            return
+        self._changed()
+
+    def mended(self, share_id: int) -> None:
+        """Its file is again what was hashed."""
+        try:
+            share = self._store.get_share(share_id)
+            octets = self._store.manifest(share.content_id) if share.content_id is not None else None
+            stamp = _look(share.path)
+        except Fault as fault:
+            log.warning("! %s", fault.message)
+            return
+        if octets is None or share.content_id is None or share.state == "shared":
+            return
+        manifest = Manifest.decode(octets, share.content_id)
+        share = self._store.set_shared(share_id, manifest, stamp, time.time())
+        self._serve(share, manifest.piece_size, manifest.count)
+        self._changed()
+
     @property
     def hashing(self) -> int:
         """Files being hashed."""

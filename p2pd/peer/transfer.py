@@ -217,6 +217,14 @@ class Transfer:
             self._over()
             return True
 
+    async def drop_pieces(self, bad: int) -> None:
+        """These pieces (bits) of the part file are not what they were: fetched again, at once if it runs."""
+        async with self._changing:
+            if await self._stopped():
+                self._record.reload()
+                self._work.drop_pieces(self.row, bad)
+                self._record.reload()
+
     async def _stopped(self) -> bool:
         """Stops what is under way; False when it is over, maybe just now."""
         if not self.row.final:

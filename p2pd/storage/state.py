@@ -18,6 +18,7 @@ from p2pd.storage.published import Public, publish, unpublish
 from p2pd.storage.sqlite import load_migrations
 from p2pd.storage.state_downloads import Download, Downloads, Source, drop_unused_manifest
 from p2pd.storage.state_folders import Folders
+from p2pd.storage.state_mending import Mendings
 from protocol.collection import Collection
 from protocol.errors import Fault, LocalProtocolError
 from protocol.manifest import Manifest
@@ -79,7 +80,7 @@ class Changes(NamedTuple):
     removed: list[Withdrawn]
 
 
-class State(Downloads, Folders):
+class State(Downloads, Folders, Mendings):
     """The peer's database at `path`. Raises as Database does."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

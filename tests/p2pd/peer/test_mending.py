@@ -13,7 +13,7 @@ from p2pd.storage.partfile import PartFile
 from p2pd.storage.root import DiskFull, Root
 from p2pd.storage.state_mending import Mending
 from protocol.limits import MIB
-from tests.fakes.swarm import Member, Swarm, in_swarm, manifest_of, octets
+from tests.fakes.swarm import Member, Swarm, eventually, in_swarm, manifest_of, octets
 
 DATA = octets(3 * MIB + 9)
 MANIFEST = manifest_of(DATA)
@@ -125,10 +125,11 @@ def test_whoever_asked_may_go_while_pieces_are_fetched(tmp_path: Path) -> None:
         path, stamp = rotten(bob)
         before = path.read_bytes()
         task = asyncio.create_task(bob.service._mender.mend(str(path), stamp, MANIFEST, BAD))
-        await asyncio.sleep(0)
+        side = bob.home / "mending"
+        await eventually(lambda: side.is_dir() and any(side.iterdir()))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert path.read_bytes() == before
-        assert list((bob.home / "mending").iterdir()) == []
+        assert list(side.iterdir()) == []
 
     in_swarm(tmp_path, work)

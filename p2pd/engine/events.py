@@ -1,19 +1,27 @@
 """What may happen to a download, and what the engine may ask for. Small frozen types, named as facts and as wishes.
 
-`source` is a device id in text form; `piece` an index; times are the caller's monotonic seconds.
+`source` is a device id in text form; `piece` an index; `ticket` the number of one request for a block; times are the caller's
+monotonic seconds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocol.limits import MAX_BLOCK
+
 
 @dataclass(frozen=True, slots=True)
 class SourceReady:
-    """A source answered and has these pieces (bit i = piece i)."""
+    """A source answered and has these pieces (bit i = piece i).
+
+    `round_trip`: seconds that the answer took, 0 if not known. `longest`: see Paced.
+    """
 
     source: str
     pieces: int
+    round_trip: float = 0.0
+    longest: int = MAX_BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +34,45 @@ class SourceGained:
 
 @dataclass(frozen=True, slots=True)
 class SourceGone:
-    """The link to a source ended, or it no longer has the file."""
+    """The link to a source ended: whatever was asked of it will not be answered."""
 
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """Under the limits of both ends, blocks of this source should have no more than so many octets from now on."""
+
+    source: str
+    longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was wished for is on its way: from now on it may be late."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request for a block is over: so many octets came (after the verdict on its piece), or 0: refused, timed out, never made."""
+
+    ticket: int
+    octets: int
 
 
 @dataclass(frozen=True, slots=True)
 class PieceDone:
-    """A piece came, matched its hash and is written. `seconds`: from request to arrival."""
+    """A piece came, matched its hash and is written."""
 
     source: str
     piece: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class PieceBad:
-    """A piece came and did not match its hash."""
+    """A piece came, all of it from this source, and did not match its hash."""
 
     source: str
     piece: int
@@ -50,11 +80,12 @@ class PieceBad:
 
 @dataclass(frozen=True, slots=True)
 class PieceFailed:
-    """A source refused a piece (`code` of Refusal), or stayed silent (0)."""
+    """A source refused a block of a piece (`code` of Refusal; ask again after `retry` seconds), or stayed silent (0)."""
 
     source: str
     piece: int
     code: int
+    retry: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +97,7 @@ class PieceLost:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Ask again of all sources (after a pause, or a tick)."""
+    """Time has passed: a tick, several in a second. Looks for the overdue, and asks again of all sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +107,45 @@ class Reached:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing is wanted any more. Only Answered may follow."""
+
+
 Event = (
     SourceReady
     | SourceGained
     | SourceGone
+    | Paced
+    | Asked
+    | Answered
     | PieceDone
     | PieceBad
     | PieceFailed
     | PieceLost
     | Resumed
     | Reached
+    | Stopped
 )
 
 
 @dataclass(frozen=True, slots=True)
-class FetchPiece:
-    """Ask `source` for all blocks of `piece`."""
+class FetchBlock:
+    """Ask `source` for `length` octets from `offset` of `piece`. Answer with Asked(ticket) when it was, then Answered(ticket)."""
 
     source: str
     piece: int
+    offset: int
+    length: int
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """These pieces are no longer wanted of `source`: it need not answer what it has not begun. Tickets stay open until answered."""
+
+    source: str
+    pieces: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +161,4 @@ class Complete:
     """Every piece is verified."""
 
 
-Command = FetchPiece | Suspend | Complete
+Command = FetchBlock | Withdraw | Suspend | Complete

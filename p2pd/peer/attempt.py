@@ -11,19 +11,21 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from p2pd.engine.credit import Credits
 from p2pd.engine.download import DownloadState
 from p2pd.net.bridge import post, run_on, settle
 from p2pd.net.dealer import Lost
 from p2pd.net.reactor import Reactor
 from p2pd.peer.catalogue import Catalogue
-from p2pd.peer.driver import WRONG_DATA, Driver, Owner
+from p2pd.peer.driver import WRONG_DATA, Driver
 from p2pd.peer.fetch import ManifestFetch
 from p2pd.peer.folders import Folders
 from p2pd.peer.links import Peer
 from p2pd.peer.localcopy import copy_local
+from p2pd.peer.owner import Owner
 from p2pd.peer.partwork import PartWork
 from p2pd.peer.record import Record
 from p2pd.peer.shares import Shares
@@ -86,6 +88,7 @@ class Services:
     catalogue: Catalogue
     rng: random.Random
     space: Space
+    credits: Credits = field(default_factory=Credits)  # of the reactor's thread
 
 
 class Attempt:
@@ -241,7 +244,7 @@ class Attempt:
         try:
             self._record.set("running")
             have |= await asyncio.to_thread(copy_local, services.catalogue, part, manifest, have)
-            state = DownloadState(manifest.count, manifest.piece_size, have, services.rng)
+            state = DownloadState(manifest.size, manifest.piece_size, have, services.rng, services.credits)
             await self._drive(part, manifest, state)
             self.phase = "verifying"
             if self.row.check_sha256:

@@ -2,25 +2,27 @@
 
 The rule: a piece is told to the engine as done only when it matched its hash and was written. Octets go from the socket's frame
 through one plaintext buffer into the file; nothing else is copied. Writing is done in other threads, in the order of arrival for each
-piece: what a source that was given up has sent can so never come to lie over what came later. Making pieces durable is the committer's
-work, in another thread; how often is decided here (64 MiB or one second).
+piece: what a source that was given up has sent can so never come to lie over what came later. When pieces are made durable is
+decided in commits.py.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from blake3 import blake3
-
 from p2pd.engine.download import DownloadState
 from p2pd.engine.events import (
+    Answered,
+    Asked,
     Command,
     Complete,
     Event,
-    FetchPiece,
+    FetchBlock,
+    Paced,
     PieceBad,
     PieceDone,
     PieceFailed,
@@ -29,62 +31,31 @@ from p2pd.engine.events import (
     SourceGained,
     SourceGone,
     SourceReady,
+    Stopped,
     Suspend,
+    Withdraw,
 )
 from p2pd.engine.pieces import indexes
 from p2pd.engine.ratelimit import TokenBucket
 from p2pd.net.dealer import Lost
 from p2pd.net.reactor import Reactor, Timer
+from p2pd.peer.assembly import Assembly
+from p2pd.peer.commits import Commits
 from p2pd.peer.links import Peer
+from p2pd.peer.owner import Owner
 from p2pd.peer.writer import Sink, Writer
 from p2pd.storage.root import StorageError
 from protocol.bitfield import Bitfield
-from protocol.errors import RemoteProtocolError
+from protocol.errors import Refusal, RemoteProtocolError
 from protocol.ids import short
 from protocol.manifest import Manifest
-from protocol.peer import Available, Block, GetBlock, Have, Interest, Refused
+from protocol.peer import Available, Block, Cancel, GetBlock, Have, Interest, Refused
 
 log = logging.getLogger("p2pd.peer.driver")
 
-SYNC_OCTETS = 64 * 1024 * 1024
-SYNC_SECONDS = 1.0
-TICK_SECONDS = 1.0
+TICK_SECONDS = 0.25
+LUMP = 4  # a block that is so many times too long under a limit of now is not asked for
 WRONG_DATA = "sent wrong data"  # why a source was left
-
-
-class Owner:
-    """What a driver tells; each is called on the reactor's thread and must not block."""
-
-    def __init__(
-        self,
-        complete: Callable[[], object],
-        failed: Callable[[StorageError], object],
-        lost: Callable[[Peer, str], object],
-        gave: Callable[[Peer], object],
-        commit: Callable[[int], object],
-        piece: Callable[[int], object] | None = None,
-    ) -> None:
-        self.complete = complete  # every piece is verified and written
-        self.failed = failed  # the disk refused; the driver has stopped
-        self.lost = lost  # a source is used no more, and why
-        self.gave = gave  # a source gave its first piece
-        self.piece = piece  # this piece is verified and written, for those who want to know each
-        self.commit = commit  # make durable and record these pieces (bits); answer with Driver.committed
-
-
-class _Assembly:
-    """A piece on its way from one source: its hash so far, and how much is still to come."""
-
-    __slots__ = ("asked", "asked_at", "good", "hasher", "left", "size", "unwritten")
-
-    def __init__(self, asked_at: float, size: int) -> None:
-        self.asked_at = asked_at
-        self.size = size
-        self.asked = 0  # octets
-        self.left = size
-        self.hasher = blake3()
-        self.good = False  # all of it came, and its hash is right
-        self.unwritten = 0
 
 
 class Driver:
@@ -111,17 +82,15 @@ class Driver:
         self._owner = owner
         self._peers: dict[str, Peer] = {}
         self._givers: set[str] = set()
-        # The latest of each piece; what belongs to others is too late.
-        self._assemblies: dict[int, _Assembly] = {}
-        self._settled: set[int] = (
-            set()
-        )  # pieces found right and still being written: nobody is asked for them
+        self._assemblies: dict[tuple[int, str], Assembly] = {}  # by piece and source
+        self._settled: set[int] = set()  # pieces found right and still being written
+        self._unasked: dict[int, FetchBlock] = {}  # by ticket: what waits to be asked
+        self._paces: dict[str, int] = {}  # how long blocks of each source should be, as the engine knows it
+        self._commands: deque[Command] = deque()
+        self._obeying = False
         self._writer = Writer(reactor, part)
-        self._dirty = 0
-        self._committing = False
-        self._committed = state.pieces.have
-        self._timer: Timer | None = None
-        self._ticker = reactor.later(TICK_SECONDS, self._tick)
+        self._commits = Commits(reactor, owner.commit, state.pieces.have)
+        self._ticker: Timer | None = None
 
     @property
     def sources(self) -> int:
@@ -129,8 +98,8 @@ class Driver:
         return len(self._state.sources)
 
     def start(self) -> None:
-        """Looks whether everything is there already."""
-        self._apply(Resumed())
+        """Looks whether everything is there already, and begins to look for what is late."""
+        self._tick()
 
     def reach(self, end: int) -> None:
         """Pieces before `end` may be asked for: the window of a stream has moved on."""
@@ -140,10 +109,13 @@ class Driver:
         """Asks for nothing more and leaves its sources. What was committed stays so."""
         if self.stopped:
             return
+        self._apply(Stopped())
         self.stopped = True
-        self._ticker.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._release(lambda asked: True)
+        self._assemblies.clear()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._commits.stop()
         for peer in list(self._peers.values()):
             peer.withdraw(self)
             peer.detach(self)
@@ -156,12 +128,13 @@ class Driver:
         if self.stopped:
             return
         self._peers[peer.name] = peer
-        peer.ask(Interest(0, self.content_id), partial(self._available, peer))
+        peer.ask(Interest(0, self.content_id), partial(self._available, peer, self._reactor.clock()))
 
     def peer_lost(self, peer: Peer, lost: Lost) -> None:
         """See links.User."""
         self._peers.pop(peer.name, None)
         peer.withdraw(self)
+        self._unasked = {n: asked for n, asked in self._unasked.items() if asked.source != peer.name}
         self._apply(SourceGone(peer.name))
 
     def peer_abandoned(self, peer: Peer, lost: Lost) -> None:
@@ -177,7 +150,7 @@ class Driver:
                 bits |= 1 << piece
             self._apply(SourceGained(peer.name, bits))
 
-    def _available(self, peer: Peer, reply: Any, payload: memoryview) -> None:
+    def _available(self, peer: Peer, asked_at: float, reply: Any, payload: memoryview) -> None:
         if self.stopped or self._peers.get(peer.name) is not peer:
             return
         if isinstance(reply, Available):
@@ -189,31 +162,47 @@ class Driver:
                 except RemoteProtocolError as error:
                     peer.drop(str(error))
                     return
-            self._apply(SourceReady(peer.name, bits))
+            longest = self._paces[peer.name] = peer.block(self)
+            self._apply(SourceReady(peer.name, bits, self._reactor.clock() - asked_at, longest))
         elif isinstance(reply, Refused):
             self._leave(peer, "no longer has the file")
 
     def _leave(self, peer: Peer, reason: str) -> None:
         self._peers.pop(peer.name, None)
         peer.withdraw(self)
+        self._release(lambda asked: asked.source == peer.name)
         peer.detach(self)
         self._owner.lost(peer, reason)
 
     # -- engine -------------------------------------------------------------------------------------------
 
     def _apply(self, event: Event) -> None:
-        if self.stopped:
-            return
-        for command in self._state.apply(event, self._reactor.clock()):
-            self._obey(command)
+        if not self.stopped:
+            self._settle(event)
+
+    def _settle(self, event: Event) -> None:
+        """As _apply, also when all is over: what was asked stays open at its source, and in the books of all downloads."""
+        self._commands += self._state.apply(event, self._reactor.clock())
+        if self._obeying:
+            return  # in the middle of a command: the rest comes first
+        self._obeying = True
+        try:
+            while self._commands:
+                self._obey(self._commands.popleft())
+        finally:
+            self._obeying = False
 
     def _obey(self, command: Command) -> None:
-        if isinstance(command, FetchPiece):
+        if isinstance(command, FetchBlock):
             self._fetch(command)
+        elif isinstance(command, Withdraw):
+            self._withdraw(command)
         elif isinstance(command, Suspend):
             peer = self._peers.get(command.source)
             if peer is not None:
                 self._leave(peer, WRONG_DATA if command.bad_data else "keeps refusing")
+                if command.bad_data:
+                    peer.lied()
         elif isinstance(command, Complete):
             self._reactor.call(self._complete)
 
@@ -222,28 +211,60 @@ class Driver:
             self.stop()
             self._owner.complete()
 
-    def _fetch(self, command: FetchPiece) -> None:
+    def _fetch(self, command: FetchBlock) -> None:
         peer = self._peers.get(command.source)
-        if peer is None or command.piece in self._settled:
+        if peer is None:
+            self._settle(Answered(command.ticket, 0))
             return
-        assembly = _Assembly(self._reactor.clock(), self.manifest.piece_length(command.piece))
-        self._assemblies[command.piece] = assembly
-        peer.ask_in_turn(self, partial(self._ask, peer, assembly, command.piece))
+        self._unasked[command.ticket] = command
+        piece, key = command.piece, (command.piece, command.source)
+        if command.offset == 0:
+            length = self.manifest.piece_length(piece)
+            whole = command.length == length
+            self._assemblies[key] = Assembly(length, self.manifest.piece_hash(piece), whole=whole)
+        if piece not in self._settled:
+            peer.ask_in_turn(self, partial(self._ask, peer, self._assemblies[key], command))
 
-    def _ask(self, peer: Peer, assembly: _Assembly, piece: int) -> int:
-        """Asks for the next block of a piece: how long it should be is known only now. Its octets; 0 when it is not wanted any more."""
-        if self.stopped or not peer.ready or self._assemblies.get(piece) is not assembly:
-            return 0  # a link that has ended is told to the engine right after
-        offset = assembly.asked
-        length = min(peer.block(self), assembly.size - offset)
-        if not offset:
-            assembly.asked_at = self._reactor.clock()  # the time in our own queue is not the source's
-        assembly.asked += length
-        message = GetBlock(0, self.content_id, piece, offset, length)
-        peer.ask_block(message, partial(self._block, peer, assembly, piece, offset, length))
-        if assembly.asked < assembly.size:
-            peer.ask_in_turn(self, partial(self._ask, peer, assembly, piece), first=True)
-        return length
+    def _ask(self, peer: Peer, assembly: Assembly, command: FetchBlock) -> int:
+        """The turn of a request has come. Its octets; 0 when it is not wanted any more, or another length is."""
+        if command.ticket not in self._unasked:
+            return 0
+        del self._unasked[command.ticket]
+        longest = self._pace(peer)
+        if not peer.ready or command.length > LUMP * longest:
+            self._settle(Answered(command.ticket, 0))
+            return 0
+        self._settle(Asked(command.ticket))
+        request = GetBlock(0, self.content_id, command.piece, command.offset, command.length)
+        peer.ask_block(request, partial(self._answered, peer, assembly, command))
+        return command.length
+
+    def _pace(self, peer: Peer) -> int:
+        """Tells the engine how long blocks of this source should be under the limits of now."""
+        longest = peer.block(self)
+        if self._paces.get(peer.name) != longest:
+            self._paces[peer.name] = longest
+            self._apply(Paced(peer.name, longest))
+        return longest
+
+    def _release(self, unwanted: Callable[[FetchBlock], bool]) -> None:
+        """Requests that were not made yet and never will be."""
+        for command in [command for command in self._unasked.values() if unwanted(command)]:
+            del self._unasked[command.ticket]
+            self._settle(Answered(command.ticket, 0))
+
+    def _withdraw(self, command: Withdraw) -> None:
+        for piece in command.pieces:
+            self._drop(piece, command.source)
+        self._release(lambda asked: asked.source == command.source and asked.piece in command.pieces)
+        peer = self._peers.get(command.source)
+        if peer is not None:
+            peer.ask(Cancel(0, self.content_id, list(command.pieces)), _ignore)
+
+    def _drop(self, piece: int, source: str) -> None:
+        assembly = self._assemblies.pop((piece, source), None)
+        if assembly is not None:
+            assembly.over = True
 
     def set_limit(self, rate: int) -> None:
         """Another limit of this download, in octets a second; 0: none."""
@@ -253,59 +274,57 @@ class Driver:
 
     # -- blocks -------------------------------------------------------------------------------------------
 
-    def _block(
-        self,
-        peer: Peer,
-        assembly: _Assembly,
-        piece: int,
-        offset: int,
-        length: int,
-        reply: Any,
-        payload: memoryview,
+    def _answered(
+        self, peer: Peer, assembly: Assembly, asked: FetchBlock, reply: Any, payload: memoryview
     ) -> None:
+        """A request is over. First the verdict on its piece, then the credit, which may ask for more."""
         if isinstance(reply, Block):
             self.arrived += len(payload)
-        # A block of a source that was given up must not be written over those of the one asked since.
-        if self.stopped or self._assemblies.get(piece) is not assembly:
+            if not self.stopped:
+                self._block(peer, assembly, asked, payload)
+            self._settle(Answered(asked.ticket, asked.length))
             return
-        if not isinstance(reply, Block):
-            del self._assemblies[piece]
-            if isinstance(reply, Refused):
-                self._apply(PieceFailed(peer.name, piece, reply.code))
-            elif isinstance(reply, Lost) and reply.code == "timeout":
-                self._apply(PieceFailed(peer.name, piece, 0))
-            elif not isinstance(reply, Lost):
-                peer.drop("another answer than was asked for")
+        if isinstance(reply, Lost) and reply.code != "timeout" and self._peers.get(peer.name) is peer:
+            return  # the link has ended, which settles all that was asked over it
+        withdrawn, assembly.over = assembly.over, True
+        self._settle(Answered(asked.ticket, 0))
+        if isinstance(reply, Refused):
+            if not (withdrawn and reply.code == Refusal.CANCELLED):
+                self._apply(PieceFailed(peer.name, asked.piece, reply.code, reply.retry_s))
+        elif not isinstance(reply, Lost):
+            peer.drop("another answer than was asked for")
+        elif reply.code == "timeout":
+            self._apply(PieceFailed(peer.name, asked.piece, 0))
+
+    def _block(self, peer: Peer, assembly: Assembly, asked: FetchBlock, payload: memoryview) -> None:
+        piece = asked.piece
+        # What is settled, or in the hands of another source, must not be written over.
+        settled = piece in self._settled or self._state.pieces.have >> piece & 1
+        if settled or (assembly.over and not assembly.whole):
             return
-        if len(payload) != length:
-            del self._assemblies[piece]
+        if len(payload) != asked.length:
             log.warning("! %s sent a block of another length than was asked for", peer.endpoint)
             self._apply(PieceBad(peer.name, piece))
             return
-        assembly.hasher.update(payload)
-        assembly.left -= length
-        good = None if assembly.left else assembly.hasher.digest() == self.manifest.piece_hash(piece)
-        if good is not None:
-            del self._assemblies[piece]
+        good = assembly.take(payload)
         if good is False:
             log.warning("! %s sent a wrong piece %d of %s", peer.endpoint, piece, short(self.content_id))
             self._apply(PieceBad(peer.name, piece))
             return
         if good:
-            assembly.good = True
             self._settled.add(piece)
         # A piece of several blocks is written as it comes: it counts only when its hash is right.
         assembly.unwritten += 1
         self._writer.write(
             piece,
-            self.manifest.piece_offset(piece) + offset,
+            self.manifest.piece_offset(piece) + asked.offset,
             payload,
             assembly.good,
             peer.keep,
             partial(self._written, peer, assembly, piece),
         )
 
-    def _written(self, peer: Peer, assembly: _Assembly, piece: int, error: StorageError | None) -> None:
+    def _written(self, peer: Peer, assembly: Assembly, piece: int, error: StorageError | None) -> None:
         assembly.unwritten -= 1
         if self.stopped:
             return
@@ -314,47 +333,30 @@ class Driver:
             self._owner.failed(error)
         elif assembly.good and not assembly.unwritten:
             self._settled.discard(piece)
-            self._done(peer, piece, assembly)
+            self._done(peer, piece)
+            self._release(lambda asked: asked.piece == piece)
 
-    def _done(self, peer: Peer, piece: int, assembly: _Assembly) -> None:
-        # A link that gives nothing good is redialled less and less, however often it comes about.
-        peer.failures = 0
+    def _done(self, peer: Peer, piece: int) -> None:
+        peer.failures = 0  # a link that gives nothing good is redialled less and less
         if peer.name not in self._givers:
             self._givers.add(peer.name)
             self._owner.gave(peer)
-        if not self._state.pieces.have >> piece & 1:
-            octets = self.manifest.piece_length(piece)
-            self.received += octets
-            self.verified += octets
-            self._dirty += octets
-            if self._owner.piece is not None:
-                self._owner.piece(piece)
-        self._apply(PieceDone(peer.name, piece, self._reactor.clock() - assembly.asked_at))
-        if self._dirty >= SYNC_OCTETS:
-            self._commit()
-        elif self._timer is None and not self.stopped:
-            self._timer = self._reactor.later(SYNC_SECONDS, self._commit_late)
+        octets = self.manifest.piece_length(piece)
+        self.received += octets
+        self.verified += octets
+        if self._owner.piece is not None:
+            self._owner.piece(piece)
+        for source in self._state.pieces.in_flight.get(piece, ()):
+            self._drop(piece, source)
+        self._apply(PieceDone(peer.name, piece))
+        if not self.stopped:
+            self._commits.wrote(octets, self._state.pieces.have)
 
-    # -- durability ---------------------------------------------------------------------------------------
-
-    def _commit_late(self) -> None:
-        self._timer = None
-        self._commit()
-
-    def _commit(self) -> None:
-        have = self._state.pieces.have
-        if self._committing or self.stopped or have == self._committed:
-            return
-        self._committing = True
-        self._dirty = 0
-        self._owner.commit(have)
+    # -- durability and time ------------------------------------------------------------------------------
 
     def committed(self, bits: int) -> None:
         """These pieces are durable and recorded."""
-        self._committing = False
-        self._committed = bits
-        if self._dirty and self._timer is None and not self.stopped:
-            self._timer = self._reactor.later(SYNC_SECONDS, self._commit_late)
+        self._commits.done(bits)
 
     def commit_failed(self, error: StorageError) -> None:
         """The disk could not make pieces durable: nothing of this run is believed any more."""
@@ -362,5 +364,11 @@ class Driver:
         self._owner.failed(error)
 
     def _tick(self) -> None:
+        if self.stopped:
+            return
         self._apply(Resumed())
         self._ticker = self._reactor.later(TICK_SECONDS, self._tick)
+
+
+def _ignore(reply: Any, payload: memoryview) -> None:
+    """What was withdrawn is answered request by request."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from p2pd.engine.conduct import Conduct
 from p2pd.net.addresses import Endpoint
 from p2pd.net.dealer import Answer, CannotDial, Link, Lost
 from p2pd.net.identity import Identity
@@ -115,6 +116,10 @@ class Peer:
         """`user` wants this device no more."""
         self._links.detach(self, user)
 
+    def lied(self) -> None:
+        """The device sent a piece that is not what its hash says. On repetition it is left alone for a time, by all users."""
+        self._links.lied(self)
+
     def drop(self, reason: str) -> None:
         """The device broke the dialect's rules: its link ends; it counts as a failure."""
         log.info("! %s: %s", self.endpoint, reason)
@@ -130,12 +135,15 @@ class Links:
         self.peers: dict[bytes, Peer] = {}
         self.asking = Asking(reactor)
         self._identity = identity
+        self.conduct = Conduct()
         self._guard = dialer_guard(reactor)
         self._plain = PlainBuffer()
 
     def attach(self, device_id: bytes, endpoint: Endpoint, user: User) -> None:
         """`user` wants this device, last heard of at `endpoint`. Attaching twice is harmless."""
         if device_id == self._identity.device.device_id:
+            return
+        if self.conduct.banned(device_text(device_id), self.reactor.clock()):
             return
         peer = self.peers.get(device_id)
         if peer is None:
@@ -163,6 +171,16 @@ class Links:
     def keep(self) -> Callable[[], None]:
         """See Peer.keep."""
         return self._plain.keep()
+
+    def lied(self, peer: Peer) -> None:
+        """See Peer.lied."""
+        seconds = self.conduct.bad(peer.name, self.reactor.clock())
+        if seconds:
+            log.warning("! %s sent wrong data again: not used for %d minutes", peer.endpoint, seconds // 60)
+            lost = Lost("banned", f"{peer.endpoint} sent wrong data again and again")
+            for user in list(peer.users):
+                user.peer_lost(peer, lost)
+            self._abandon(peer, lost)
 
     def close(self) -> None:
         """Closes every link."""
@@ -225,12 +243,15 @@ class Links:
         peer.failures += 1
         # Proving the wrong password again would only count as another guess.
         if peer.failures >= ATTEMPTS or lost.code == "auth" or not peer.users:
-            users, peer.users = peer.users, []
-            self._forget(peer)
-            for user in users:
-                user.peer_abandoned(peer, lost)
+            self._abandon(peer, lost)
             return
         delay = max(
             min(float(lost.retry_s), RETRY_MAX), min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** (peer.failures - 1))
         )
         peer.timer = self.reactor.later(delay, self._dial, peer)
+
+    def _abandon(self, peer: Peer, lost: Lost) -> None:
+        users, peer.users = peer.users, []
+        self._forget(peer)
+        for user in users:
+            user.peer_abandoned(peer, lost)

@@ -16,7 +16,8 @@ from pathlib import Path
 from p2pd.engine.download import DownloadState
 from p2pd.net.bridge import post, run_on
 from p2pd.peer.attempt import Services
-from p2pd.peer.driver import Driver, Owner
+from p2pd.peer.driver import Driver
+from p2pd.peer.owner import Owner
 from p2pd.storage.checking import mend
 from p2pd.storage.hashing import FileChanged, Stamp
 from p2pd.storage.partfile import PartFile
@@ -122,7 +123,9 @@ class Mender:
                     over.set_exception(error)
 
         everything = (1 << manifest.count) - 1
-        state = DownloadState(manifest.count, manifest.piece_size, everything & ~bad, services.rng)
+        state = DownloadState(
+            manifest.size, manifest.piece_size, everything & ~bad, services.rng, services.credits
+        )
         driver = Driver(
             services.reactor,
             manifest,

@@ -16,10 +16,11 @@ from typing import Any
 from p2pd.engine.download import DownloadState
 from p2pd.net.bridge import post, run_on, settle
 from p2pd.peer.attempt import HOPE_SECONDS, Services
-from p2pd.peer.driver import WRONG_DATA, Driver, Owner
+from p2pd.peer.driver import WRONG_DATA, Driver
 from p2pd.peer.fetch import ManifestFetch
 from p2pd.peer.links import Peer
 from p2pd.peer.localpieces import LocalPieces
+from p2pd.peer.owner import Owner
 from p2pd.peer.streambuffer import StreamBuffer, window_of
 from p2pd.peer.tap import Tap
 from protocol.display import safe
@@ -250,7 +251,12 @@ class Stream:
         services, loop = self._services, self._loop
         buffer = StreamBuffer(manifest, first)
         state = DownloadState(
-            manifest.count, manifest.piece_size, (1 << first) - 1, services.rng, window=window_of(manifest)
+            manifest.size,
+            manifest.piece_size,
+            (1 << first) - 1,
+            services.rng,
+            services.credits,
+            window=window_of(manifest),
         )
         owner = Owner(
             complete=lambda: None,

@@ -104,6 +104,7 @@ class FakePeer:
         self.ready = True
         self.features = int(Feature.CONTENTS)
         self.failures = 0
+        self.lies = 0
 
     def ask(self, message: Any, answer: Callable[[Any, memoryview], object], timeout: float = 30.0) -> None:
         """Kept for `answer`."""
@@ -139,6 +140,10 @@ class FakePeer:
     def detach(self, user: object) -> None:
         """See Peer.detach."""
         self.detached.append(user)
+
+    def lied(self) -> None:
+        """See Peer.lied."""
+        self.lies += 1
 
     def drop(self, reason: str) -> None:
         """See Peer.drop."""

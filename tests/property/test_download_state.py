@@ -5,6 +5,7 @@ honest source that stays everything arrives.
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,10 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from p2pd.engine.download import DownloadState
 from p2pd.engine.events import (
+    Answered,
+    Asked,
     Command,
     Complete,
     Event,
-    FetchPiece,
+    FetchBlock,
     PieceBad,
     PieceDone,
     PieceFailed,
@@ -25,6 +28,7 @@ from p2pd.engine.events import (
     SourceGone,
     SourceReady,
     Suspend,
+    Withdraw,
 )
 from p2pd.engine.pieces import indexes
 from protocol.errors import Refusal
@@ -32,7 +36,15 @@ from protocol.limits import MAX_OUTSTANDING_BLOCKS, MIB
 
 NAMES = ["a", "b", "c"]
 HONEST = "honest"
-CODES = [Refusal.BUSY, Refusal.LIMIT, Refusal.NOT_FOUND, Refusal.CHANGED, Refusal.CANCELLED]
+CODES = [0, Refusal.BUSY, Refusal.LIMIT, Refusal.NOT_FOUND, Refusal.CHANGED, Refusal.CANCELLED]
+
+
+@dataclass
+class Request:
+    """A request as its source sees it; `wanted` until it is withdrawn or settled."""
+
+    command: FetchBlock
+    wanted: bool = True
 
 
 class Downloading(RuleBasedStateMachine):
@@ -42,16 +54,18 @@ class Downloading(RuleBasedStateMachine):
         count=st.integers(0, 24),
         have=st.integers(0, 2**24 - 1),
         blocks=st.sampled_from([1, 2, 16]),
+        short=st.integers(0, MIB - 1),
         seed=st.integers(0, 9),
     )
-    def begin(self, count: int, have: int, blocks: int, seed: int) -> None:
+    def begin(self, count: int, have: int, blocks: int, short: int, seed: int) -> None:
         """A file of `count` pieces, some of them here already."""
         self.everything = (1 << count) - 1
-        self.blocks = blocks
-        self.state = DownloadState(count, blocks * MIB, have & self.everything, random.Random(seed))
+        size = max(0, count * blocks * MIB - short)
+        self.state = DownloadState(size, blocks * MIB, have & self.everything, random.Random(seed))
         self.have = have & self.everything
         self.holds: dict[str, int] = {}
-        self.asked: dict[str, set[int]] = {}
+        self.open: dict[int, Request] = {}
+        self.came: dict[tuple[str, int], int] = {}
         self.liars: set[str] = set()
         self.said_complete = False
         self.now = 0.0
@@ -61,29 +75,56 @@ class Downloading(RuleBasedStateMachine):
         self.now += seconds
         commands = self.state.apply(event, self.now)
         for command in commands:
-            if isinstance(command, FetchPiece):
-                assert command.source not in self.liars
-                assert self.holds[command.source] >> command.piece & 1
-                assert not self.have >> command.piece & 1
-                assert command.piece not in self.asked[command.source]
-                self.asked[command.source].add(command.piece)
+            if isinstance(command, FetchBlock):
+                self.asked(command)
+            elif isinstance(command, Withdraw):
+                for piece in command.pieces:
+                    self.dropped(command.source, piece)
             elif isinstance(command, Suspend):
-                self.asked.pop(command.source)
                 self.holds.pop(command.source)
             elif isinstance(command, Complete):
                 assert not self.said_complete
                 self.said_complete = True
         return commands
 
+    def asked(self, command: FetchBlock) -> None:
+        """A request: of somebody who may be asked, of something not had, in order and not twice."""
+        key = (command.source, command.piece)
+        assert command.source not in self.liars
+        assert self.holds[command.source] >> command.piece & 1
+        assert not self.have >> command.piece & 1
+        assert command.ticket not in self.open
+        if command.offset == 0:
+            assert not self.wanted(*key)
+            self.came[key] = 0
+        done = self.came[key] + sum(self.open[number].command.length for number in self.wanted(*key))
+        assert command.offset == done
+        self.open[command.ticket] = Request(command)
+        if self.now % 0.03 < 0.02:
+            assert self.state.apply(Asked(command.ticket), self.now) == []
+        assert sum(a.command.source == command.source for a in self.open.values()) <= MAX_OUTSTANDING_BLOCKS
+
+    def wanted(self, name: str, piece: int) -> list[int]:
+        """Tickets of one piece that are open and not withdrawn, in the order in which they were asked."""
+        return sorted(
+            number
+            for number, asked in self.open.items()
+            if asked.wanted and (asked.command.source, asked.command.piece) == (name, piece)
+        )
+
+    def dropped(self, name: str, piece: int) -> None:
+        """Nothing more of this piece counts from this source."""
+        for number in self.wanted(name, piece):
+            self.open[number].wanted = False
+
     # -- what may happen ----------------------------------------------------------------------------------
 
     @rule(name=st.sampled_from(NAMES), bits=st.integers(0, 2**24 - 1), whole=st.booleans())
     def comes(self, name: str, bits: int, whole: bool) -> None:
         """A source with all or some pieces; perhaps one that was here, or that lied before."""
-        held = self.everything if whole else bits & self.everything
         if name not in self.liars:
-            self.holds[name], self.asked[name] = held, set()
-        self.apply(SourceReady(name, bits if not whole else self.everything))
+            self.holds[name] = self.everything if whole else bits & self.everything
+        self.apply(SourceReady(name, bits if not whole else self.everything, 0.02))
 
     @rule(name=st.sampled_from(NAMES), bits=st.integers(0, 2**24 - 1))
     def gains(self, name: str, bits: int) -> None:
@@ -94,66 +135,80 @@ class Downloading(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES))
     def leaves(self, name: str) -> None:
-        """A link ends."""
+        """A link ends, and all that was asked over it."""
         self.holds.pop(name, None)
-        self.asked.pop(name, None)
+        self.open = {number: asked for number, asked in self.open.items() if asked.command.source != name}
         self.apply(SourceGone(name))
-
-    def one_asked(self, data: st.DataObject) -> tuple[str, int]:
-        """One of the open questions."""
-        return data.draw(
-            st.sampled_from(sorted((name, piece) for name in self.asked for piece in self.asked[name]))
-        )
 
     def questions(self) -> bool:
         """True while any source owes an answer."""
-        return any(getattr(self, "asked", {}).values())
+        return bool(getattr(self, "open", None))
 
-    def arrived(self, name: str, piece: int, seconds: float) -> None:
+    def pick(self, data: st.DataObject) -> tuple[int, Request]:
+        """One of the open requests."""
+        number = data.draw(st.sampled_from(sorted(self.open)))
+        return number, self.open[number]
+
+    def arrived(self, name: str, piece: int) -> None:
         """A good piece."""
         self.have |= 1 << piece
-        for asked in self.asked.values():
-            asked.discard(piece)
-        self.apply(PieceDone(name, piece, seconds))
+        for asked in self.open.values():
+            if asked.command.piece == piece:
+                asked.wanted = False
+        self.apply(PieceDone(name, piece))
 
     @precondition(questions)
     @rule(data=st.data(), seconds=st.floats(0, 2))
     def answers(self, data: st.DataObject, seconds: float) -> None:
-        """A good piece comes from whom it was asked."""
-        self.arrived(*self.one_asked(data), seconds)
+        """The oldest open block of a piece comes; the last one makes the piece."""
+        number, asked = self.pick(data)
+        name, piece = asked.command.source, asked.command.piece
+        if asked.wanted:
+            number = self.wanted(name, piece)[0]
+            self.came[name, piece] += self.open[number].command.length
+            if self.came[name, piece] == self.state.piece_length(piece):
+                self.arrived(name, piece)
+        length = self.open.pop(number).command.length
+        self.apply(Answered(number, length), seconds)
 
     @precondition(questions)
     @rule(data=st.data())
     def lies(self, data: st.DataObject) -> None:
         """A piece does not match its hash."""
-        name, piece = self.one_asked(data)
-        if name == HONEST:
+        number, asked = self.pick(data)
+        name = asked.command.source
+        if name == HONEST or name not in self.holds:
             return
-        commands = self.apply(PieceBad(name, piece))
+        commands = self.apply(PieceBad(name, asked.command.piece))
         assert Suspend(name, True) in commands
         self.liars.add(name)
+        del self.open[number]
+        self.apply(Answered(number, asked.command.length))
 
     @precondition(questions)
-    @rule(data=st.data(), code=st.sampled_from(CODES))
-    def refuses(self, data: st.DataObject, code: int) -> None:
+    @rule(data=st.data(), code=st.sampled_from(CODES), retry=st.floats(0, 3))
+    def refuses(self, data: st.DataObject, code: int, retry: float) -> None:
         """A refusal or a time-out."""
-        name, piece = self.one_asked(data)
+        number, asked = self.pick(data)
+        name, piece = asked.command.source, asked.command.piece
         if name == HONEST:
             return
-        self.asked[name].discard(piece)
-        self.apply(PieceFailed(name, piece, code))
+        del self.open[number]
+        if asked.wanted:
+            self.dropped(name, piece)
+        self.apply(Answered(number, 0))
+        self.apply(PieceFailed(name, piece, code, retry))
 
     @rule(name=st.sampled_from(NAMES), piece=st.integers(0, 30))
     def answers_late(self, name: str, piece: int) -> None:
         """A piece from somebody who was not asked for it, or no longer."""
-        if piece < self.everything.bit_length():
-            self.arrived(name, piece, 1.0)
+        if piece < self.everything.bit_length() and not self.wanted(name, piece):
+            self.arrived(name, piece)
 
-    @rule(name=st.sampled_from([*NAMES, "stranger"]), piece=st.integers(0, 30))
-    def fails_late(self, name: str, piece: int) -> None:
+    @rule(piece=st.integers(0, 30))
+    def fails_late(self, piece: int) -> None:
         """A refusal of what is not asked (any more)."""
-        if piece not in self.asked.get(name, set()) and name not in self.holds:
-            self.apply(PieceFailed(name, piece, Refusal.BUSY))
+        self.apply(PieceFailed("stranger", piece, Refusal.BUSY))
 
     @precondition(lambda self: getattr(self, "have", 0))
     @rule(data=st.data())
@@ -164,12 +219,14 @@ class Downloading(RuleBasedStateMachine):
         self.said_complete = False
         self.apply(PieceLost(piece))
 
-    @rule()
-    def ticks(self) -> None:
-        """A second passes: whoever has something that is wanted is asked for something."""
-        self.apply(Resumed(), 1.0)
-        for name, held in self.holds.items():
-            assert self.asked[name] or not held & self.state.pieces.wanted
+    @rule(seconds=st.floats(0.05, 2))
+    def ticks(self, seconds: float) -> None:
+        """Time passes: whoever has something that is wanted, and may be asked, is asked for something."""
+        self.apply(Resumed(), seconds)
+        for name, source in self.state.sources.items():
+            owes = any(asked.command.source == name for asked in self.open.values())
+            if not owes and source.wait_until <= self.now:
+                assert not source.pieces & self.state.pieces.wanted
 
     # -- what must be true --------------------------------------------------------------------------------
 
@@ -180,23 +237,32 @@ class Downloading(RuleBasedStateMachine):
             return
         self.state.check()
         assert self.state.pieces.have == self.have
-        assert {name: source.asked for name, source in self.state.sources.items()} == self.asked
+        assert {name: source.pieces for name, source in self.state.sources.items()} == self.holds
         assert self.state.suspended == self.liars
-        for source in self.state.sources.values():
-            assert 1 <= source.window.size <= MAX_OUTSTANDING_BLOCKS
+        assert self.state.tickets.keys() == self.open.keys()
+        for credit in self.state.credits:
+            assert 1 <= credit.size <= MAX_OUTSTANDING_BLOCKS
+        assert sum(credit.open for credit in self.state.credits) == len(self.open)
 
     def teardown(self) -> None:
         """However it went: one honest source that has everything and stays completes the file."""
         if not hasattr(self, "state"):
             return
-        self.holds[HONEST], self.asked[HONEST] = self.everything, set()
+        self.holds[HONEST] = self.everything
         self.apply(SourceReady(HONEST, self.everything))
         for name in NAMES:
             self.leaves(name)
         self.apply(Resumed(), 1.0)
-        for _ in range(self.everything.bit_length()):
-            if self.asked[HONEST]:
-                self.arrived(HONEST, min(self.asked[HONEST]), 0.01)
+        while self.open:
+            number = min(self.open)
+            command = self.open[number].command
+            if command.offset + command.length == self.state.piece_length(command.piece):
+                self.arrived(HONEST, command.piece)
+            else:
+                self.came[HONEST, command.piece] += command.length
+            del self.open[number]
+            self.apply(Answered(number, command.length))
+            self.is_sound()
         assert self.state.pieces.complete
         assert self.said_complete
 

@@ -12,14 +12,16 @@ from blake3 import blake3
 
 from p2pd.engine.download import DownloadState
 from p2pd.net.dealer import Lost
-from p2pd.peer import driver as driver_module
-from p2pd.peer.driver import SYNC_SECONDS, Driver, Owner
+from p2pd.peer import commits as commits_module
+from p2pd.peer.commits import SYNC_SECONDS
+from p2pd.peer.driver import Driver
+from p2pd.peer.owner import Owner
 from p2pd.storage.partfile import PartFile
 from p2pd.storage.root import DiskFull, Root, StorageError, StorageFailed
 from protocol.errors import Refusal
-from protocol.limits import GIB, MIB
+from protocol.limits import GIB, KIB, MIB
 from protocol.manifest import Manifest, zero_hash
-from protocol.peer import Available, Block, Done, GetBlock, Have, Interest, Refused
+from protocol.peer import Available, Block, Cancel, Done, GetBlock, Have, Interest, Refused
 from tests.fakes.manual import FakePeer, ManualReactor
 from tests.fakes.swarm import manifest_of, octets
 
@@ -36,13 +38,13 @@ class Bench:
         manifest: Manifest = MANIFEST,
         have: int = 0,
         write: Any = None,
-        window: int | None = None,
+        window: int = 1_000_000,
     ) -> None:
         self.reactor = ManualReactor()
         self.root = Root(directory)
         more = {"write": write} if write else {}
         self.part = PartFile.create(self.root, "part", manifest, **more)
-        self.state = DownloadState(manifest.count, manifest.piece_size, have, random.Random(1), window=window)
+        self.state = DownloadState(manifest.size, manifest.piece_size, have, random.Random(1), window=window)
         self.pieces: list[int] = []
         self.completed = 0
         self.failures: list[StorageError] = []
@@ -64,9 +66,11 @@ class Bench:
     def _complete(self) -> None:
         self.completed += 1
 
-    def source(self, name: str, complete: bool = True, payload: bytes = b"") -> FakePeer:
-        """A source that has answered our interest."""
+    def source(self, name: str, complete: bool = True, payload: bytes = b"", rate: float = 1e9) -> FakePeer:
+        """A source that has answered our interest, known to be so quick (octets a second) that it is asked for large blocks."""
         peer = FakePeer(name)
+        self.state.credits.of(name).rate = rate
+        self.state.credits.of(name).answered_in(0.001)
         self.driver.peer_ready(peer)  # type: ignore[arg-type]
         assert peer.messages == [Interest(0, self.driver.content_id)]
         peer.answer(Available(1, complete), payload)
@@ -188,20 +192,16 @@ def test_another_kind_of_answer_ends_the_link(bench: Bench) -> None:
     assert peer.dropped
 
 
-def test_a_busy_source_is_asked_again_at_the_next_tick_however_often_it_refuses(bench: Bench) -> None:
+def test_a_busy_source_is_asked_again_when_it_said_however_often_it_refuses(bench: Bench) -> None:
     peer = bench.source("a")
-    for _ in range(3):
+    for _ in range(4):
         give(peer, index=-1)
-    bench.state.sources["a"].window.size = 2
-    for code in (Refusal.BUSY, Refusal.LIMIT):
-        peer.answer(Refused(2, code, 1))
-    for _ in range(5):
+    for retry in (2, 0, 0, 0, 0):
+        peer.answer(Refused(2, Refusal.BUSY, retry))
+        bench.reactor.advance(0.9 * max(1, retry))
         assert not peer.asked
-        bench.reactor.advance(1.0)
+        bench.reactor.advance(0.5)
         assert [message.piece for message in peer.messages] == [0]
-        peer.answer(Refused(2, Refusal.BUSY, 1))
-    bench.reactor.advance(1.0)
-    give(peer)
     give(peer)
     bench.reactor.run()
     assert bench.completed == 1
@@ -260,16 +260,87 @@ def test_a_late_block_is_not_written_over_those_of_the_source_asked_since(tmp_pa
     bench.close()
 
 
-def test_the_same_source_asked_again_is_judged_by_its_latest_answer(bench: Bench) -> None:
-    peer = bench.source("a")
-    old = peer.asked[0]
-    peer.asked.clear()
-    bench.driver.peer_lost(peer, Lost("lost", "gone"))  # type: ignore[arg-type]
-    peer = bench.source("a")
-    old[1](Block(1), memoryview(bytes(MIB)))
-    assert not bench.lost
-    give(peer)
+def test_blocks_of_a_slow_source_are_small_and_make_pieces(bench: Bench) -> None:
+    peer = bench.source("a", rate=64 * KIB)
+    assert {(m.piece, m.length) for m in peer.messages} == {(0, 16 * KIB)}
+    for _ in range(MIB // (16 * KIB)):
+        assert bench.state.pieces.have == 0
+        give(peer)
     assert bench.state.pieces.have == 1
+    assert bench.part.verify(0)
+
+
+def silenced(bench: Bench) -> tuple[FakePeer, FakePeer]:
+    """Two sources; the first was asked for everything and says nothing, so the second is asked for it too."""
+    silent = bench.source("silent")
+    good = bench.source("good")
+    assert not good.asked
+    bench.reactor.advance(2.0)
+    return silent, good
+
+
+def test_what_is_late_is_asked_of_another_and_withdrawn_when_it_came(bench: Bench) -> None:
+    silent, good = silenced(bench)
+    assert {message.piece for message in good.messages} == {0, 1, 2, 3, 4}
+    first = good.messages[0].piece
+    give(good)
+    assert silent.messages[-1] == Cancel(0, MANIFEST.content_id, [first])
+    silent.answer(Refused(1, Refusal.CANCELLED), index=first)
+    silent.answer(Done(1), index=-1)
+    assert not bench.lost
+    while good.asked:
+        give(good)
+    bench.reactor.run()
+    assert bench.completed == 1
+    assert bench.givers == ["good"]
+
+
+def test_a_late_whole_piece_counts_and_is_withdrawn_from_the_other(bench: Bench, tmp_path: Path) -> None:
+    silent, good = silenced(bench)
+    give(silent)
+    assert bench.state.pieces.have == 1
+    assert good.messages[5] == Cancel(0, MANIFEST.content_id, [0])
+    before = bench.driver.received
+    give(good, index=next(i for i, message in enumerate(good.messages) if message.piece == 0))
+    assert bench.driver.received == before == MIB
+    assert (tmp_path / "part").read_bytes()[:MIB] == DATA[:MIB]
+
+
+def test_a_late_wrong_piece_costs_its_sender_and_not_the_other(bench: Bench) -> None:
+    silent, good = silenced(bench)
+    silent.answer(Block(1), bytes(MIB))
+    assert bench.lost == [("silent", "sent wrong data")]
+    assert (silent.lies, good.lies) == (1, 0)
+    while good.asked:
+        give(good)
+    bench.reactor.run()
+    assert bench.completed == 1
+
+
+def test_what_was_asked_counts_as_open_until_it_is_answered_also_after_the_end(bench: Bench) -> None:
+    peer = bench.source("a")
+    credit = bench.state.credits.of("a")
+    bench.driver.stop()
+    assert peer.messages[-1] == Cancel(0, MANIFEST.content_id, [0, 1, 2, 3, 4])
+    assert credit.open == 5
+    peer.answer(Block(1), DATA[:MIB])
+    peer.answer(Refused(1, Refusal.CANCELLED))
+    for _ in range(3):
+        peer.answer(Lost("lost", "gone"))
+    assert credit.open == 0
+    assert bench.state.pieces.have == 0
+
+
+def test_a_disk_that_refuses_leaves_nothing_open(tmp_path: Path) -> None:
+    def full(fd: int, data: bytes | memoryview, offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    bench = Bench(tmp_path, write=full)
+    peer = bench.source("a")
+    for _ in range(5):
+        peer.answer(Block(1), DATA[:MIB])
+    assert bench.state.credits.of("a").open == 0
+    bench.close()
 
 
 # -- durability -------------------------------------------------------------------------------------------
@@ -294,7 +365,7 @@ def test_pieces_are_made_durable_after_a_second_and_one_commit_at_a_time(bench: 
 
 
 def test_many_octets_are_made_durable_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "SYNC_OCTETS", 2 * MIB)
+    monkeypatch.setattr(commits_module, "SYNC_OCTETS", 2 * MIB)
     peer = bench.source("a")
     give(peer)
     assert bench.commits == []
@@ -377,8 +448,9 @@ def test_after_the_end_nothing_is_asked_or_told(bench: Bench) -> None:
     peer = bench.source("a")
     bench.driver.stop()
     bench.driver.stop()
-    while peer.asked:
+    while not isinstance(peer.messages[0], Cancel):
         give(peer)
+    peer.answer(Done(1))
     other = FakePeer("b")
     bench.driver.peer_ready(other)  # type: ignore[arg-type]
     bench.driver.peer_abandoned(other, Lost("lost", "x"))  # type: ignore[arg-type]
@@ -398,3 +470,52 @@ def test_with_a_window_more_is_asked_when_it_moves_and_each_piece_is_told(tmp_pa
     bench.driver.reach(3)
     assert [message.piece for message, _ in peer.asked] == [1, 2]
     bench.close()
+
+
+# -- under limits -----------------------------------------------------------------------------------------
+
+
+def queued(peer: FakePeer) -> list[Any]:
+    """From now on requests of this peer wait for their turn here."""
+    waiting: list[Any] = []
+    peer.ask_in_turn = lambda asker, work, *, first=False: waiting.append(work)  # type: ignore[method-assign]
+    return waiting
+
+
+def test_what_waits_for_its_turn_and_is_withdrawn_is_never_asked(bench: Bench) -> None:
+    first, second = FakePeer("a"), bench.source("b", complete=False, payload=bytes(1))
+    waiting = queued(first)
+    bench.driver.peer_ready(first)  # type: ignore[arg-type]
+    bench.state.credits.of("a").rate = 1e9
+    first.answer(Available(1, True))
+    assert (len(waiting), first.messages) == (5, [])
+    bench.driver.peer_lost(first, Lost("lost", "gone"))  # type: ignore[arg-type]
+    assert bench.state.credits.of("a").open == 0
+    assert [work() for work in waiting] == [0] * 5
+    assert first.messages == []
+    assert second.messages == []
+
+
+def test_what_waits_at_the_end_is_in_nobodys_books(bench: Bench) -> None:
+    peer = FakePeer("a")
+    waiting = queued(peer)
+    bench.driver.peer_ready(peer)  # type: ignore[arg-type]
+    peer.answer(Available(1, True))
+    bench.driver.stop()
+    assert bench.state.credits.of("a").open == 0
+    assert [work() for work in waiting] == [0] * len(waiting)
+
+
+def test_a_lower_limit_makes_shorter_blocks(bench: Bench) -> None:
+    peer = FakePeer("a")
+    waiting = queued(peer)
+    bench.state.credits.of("a").rate = 1e9
+    bench.driver.peer_ready(peer)  # type: ignore[arg-type]
+    peer.answer(Available(1, True))
+    peer.pace = 16 * KIB
+    # A piece of 1 MiB is asked for again in parts; 100 octets are short enough.
+    assert [work() for work in waiting] == [0, 0, 0, 0, 100]
+    waiting.clear()
+    bench.reactor.advance(2.0)
+    assert waiting
+    assert waiting[0]() == 16 * KIB

@@ -104,6 +104,25 @@ def test_unasked_messages_go_to_every_user(bench: Bench) -> None:
     assert [user.pushes.get() for user in users] == [Have(ID, [1])] * 2
 
 
+def test_one_lie_costs_the_device_nothing_here_and_the_second_ends_its_link_for_everybody(
+    bench: Bench,
+) -> None:
+    first, second = Wants(), Wants()
+    bench.attach(first)
+    bench.attach(second)
+    peer = first.ready.get()
+    bench.on(peer.lied)
+    assert peer.ready
+    assert not first.abandoned.items
+    bench.on(peer.lied)
+    for user in (first, second):
+        assert user.lost.get().code == "banned"
+        assert user.abandoned.get().code == "banned"
+    assert not peer.ready
+    bench.attach(first)
+    assert not bench.links.peers
+
+
 def test_a_device_never_dials_itself(bench: Bench) -> None:
     bench.attach(Wants(), device_id=make_device("downloader").device_id)
     assert not bench.links.peers

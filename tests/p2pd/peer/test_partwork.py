@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from p2pd.peer import commits as commits_module
 from p2pd.peer import driver as driver_module
 from p2pd.peer import partwork as partwork_module
 from p2pd.peer import trackers as trackers_module
@@ -19,7 +20,7 @@ from protocol.limits import MIB
 from protocol.manifest import Manifest
 from tests.fakes.swarm import Swarm, eventually, in_swarm, look_often, manifest_of, octets, spoil
 
-DATA = octets(6 * MIB + 17)
+DATA = octets(7 * MIB)
 MANIFEST = manifest_of(DATA)
 
 
@@ -65,10 +66,10 @@ def test_a_kept_part_file_is_gone_on_with(tmp_path: Path) -> None:
     async def work(swarm: Swarm) -> None:
         alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
         await alice.share("a.bin", DATA)
-        left = [3]
+        left = [3 * MIB]
 
         def stop_after_three(view: memoryview) -> int:
-            left[0] -= 1
+            left[0] -= len(view)
             return 0 if left[0] >= 0 else Refusal.BUSY
 
         spoil(alice, stop_after_three)
@@ -81,7 +82,7 @@ def test_a_kept_part_file_is_gone_on_with(tmp_path: Path) -> None:
         (transfer,) = bob.service.downloads.active
         await eventually(lambda: transfer.resumed)
         assert transfer.resumed == 3 * MIB
-        left[0] = 1000
+        left[0] = 1000 * MIB
         row = await bob.ended(transfer)
         assert (row.state, row.resumed_bytes) == ("done", 3 * MIB)
         assert transfer.received == len(DATA) - 3 * MIB
@@ -96,10 +97,10 @@ def test_a_part_file_that_was_harmed_is_not_believed(tmp_path: Path, harm: str) 
     async def work(swarm: Swarm) -> None:
         alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
         await alice.share("a.bin", DATA)
-        left = [3]
+        left = [3 * MIB]
 
         def stop_after_three(view: memoryview) -> int:
-            left[0] -= 1
+            left[0] -= len(view)
             return 0 if left[0] >= 0 else Refusal.BUSY
 
         spoil(alice, stop_after_three)
@@ -115,7 +116,7 @@ def test_a_part_file_that_was_harmed_is_not_believed(tmp_path: Path, harm: str) 
             part.write_bytes(bytes(len(DATA)))
         else:
             part.write_bytes(b"short")
-        left[0] = 1000
+        left[0] = 1000 * MIB
         bob = await swarm.peer("bob")
         (transfer,) = bob.service.downloads.active
         assert (await bob.ended(transfer)).state == "done"
@@ -210,7 +211,7 @@ def test_a_disk_that_fails_otherwise_ends_the_download_and_keeps_what_is_there(
 def test_a_failed_sync_means_looking_at_the_disk_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: type[FaultyPartFile]
 ) -> None:
-    monkeypatch.setattr(driver_module, "SYNC_OCTETS", MIB)
+    monkeypatch.setattr(commits_module, "SYNC_OCTETS", MIB)
     failing = [True]
     rechecks: list[bool] = []
     real, reopen = os.fdatasync, disk.reopen

@@ -86,7 +86,7 @@ def test_a_directory_that_is_elsewhere_now(tmp_path: Path) -> None:
 
 
 def test_the_floor_covers_what_is_written_between_two_looks() -> None:
-    from p2pd.peer.driver import SYNC_OCTETS
+    from p2pd.peer.commits import SYNC_OCTETS
 
     assert FREE_FLOOR >= SYNC_OCTETS
     assert FREE_FLOOR == 64 * MIB

@@ -235,6 +235,15 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _give_way(nice: int) -> None:
+    """Lets other programs go first when the cores are busy, the more so the higher `nice` is: a transfer takes all there is, and
+    whoever types a command should not wait for it. Threads that are started later inherit it. What a service manager set further
+    stays.
+    """
+    if hasattr(os, "setpriority"):
+        os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
 def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey) -> None:
     """Runs the daemon until it is stopped. The home is locked by the caller. Raises Fault when it cannot start.
 
@@ -245,6 +254,7 @@ def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_SECONDS)
+    _give_way(settings.nice)
 
     async def main() -> None:
         await App(settings, secret, device, tracker_device).run()

@@ -113,6 +113,9 @@ KEYS: dict[str, Key] = {
     "daemon.network": Key(
         "default", _text, "name of the swarm; part of the key, so it must be the same everywhere"
     ),
+    "daemon.nice": Key(
+        5, _count(0, 19), "how much it gives way to other programs, as nice(1): 0 not at all, 19 always"
+    ),
     "peer.listen": Key(str(PEER_PORT), _text, "[HOST:]PORT other peers dial"),
     "peer.announce": Key("", _text, "HOST:PORT to tell the tracker instead, behind a port forward"),
     "peer.trackers": Key([], _list, "HOST[:PORT] of each tracker"),
@@ -144,6 +147,7 @@ class Settings:
     home: Path
     socket: Path
     network: str
+    nice: int
     peer_listen: Endpoint | None
     peer_announce: Endpoint | None
     trackers: tuple[Endpoint, ...]
@@ -277,6 +281,7 @@ def _settings(role: str, values: dict[str, Any], found: Path | None) -> Settings
         home=home,
         socket=socket,
         network=values["daemon.network"],
+        nice=values["daemon.nice"],
         peer_listen=listen,
         peer_announce=parse_endpoint(announce, listen.port) if announce and listen else None,
         trackers=trackers,

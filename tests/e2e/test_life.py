@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import stat
@@ -52,6 +53,20 @@ def test_port_in_use(swarm: Swarm) -> None:
             daemon.ports = {"Tracker": port, "Peer": port}
             fails(daemon, 7, f"port {port} is in use", "hint: ", "--listen")
             assert not daemon.socket.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are looked at by /proc")
+@pytest.mark.parametrize("wanted", [None, "0", "12"])
+def test_every_thread_gives_way_to_other_programs(swarm: Swarm, wanted: str | None) -> None:
+    daemon = swarm.make("it", "peer", "--tracker", NOWHERE)
+    if wanted is not None:
+        daemon.environ["P2PD_DAEMON_NICE"] = wanted
+    daemon.start()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    expected = max(own, 5 if wanted is None else int(wanted))
+    threads = os.listdir(f"/proc/{daemon.pid}/task")
+    assert len(threads) > 5
+    assert {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads} == {expected}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -193,5 +193,12 @@ def test_what_is_no_count(value: object) -> None:
     assert "1 to 1000" in caught.value.message
 
 
+def test_how_much_it_gives_way() -> None:
+    assert load("peer", {}, {}).nice == 5
+    assert load("tracker", {}, {"P2PD_DAEMON_NICE": "0"}).nice == 0
+    with pytest.raises(Fault):
+        load("peer", {}, {"P2PD_DAEMON_NICE": "20"})
+
+
 def test_how_many_run_at_a_time() -> None:
     assert load("peer", {}, {"P2PD_PEER_MAX_DOWNLOADS": "3"}).max_downloads == 3

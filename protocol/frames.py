@@ -43,6 +43,7 @@ class Feature(IntFlag):
     """Bits of Info.features."""
 
     PACE = 1  # a downloader that heeds Pace (protocol/peer.py)
+    FETCHING = 4  # a tracker that takes Fetching (protocol/tracker.py)
     CONTENTS = 2  # an uploader that answers GetContents (protocol/peer.py)
 
 

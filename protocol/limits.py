@@ -93,6 +93,7 @@ MAX_FILES = 5_000_000
 ANNOUNCE_LIFETIME = 15 * 60.0  # a device not heard of for so long is gone
 ANNOUNCE_REFRESH = 5 * 60.0  # with jitter
 ANNOUNCE_SECONDS_MIN = 10.0  # one announce per session in this time
+MAX_FETCHING = 256  # contents that a device says it is fetching: a message of 9 KB
 MAX_PUBLISH_ENTRIES = 200  # in one message
 SEARCHES_PER_SECOND = 5
 SEARCH_BURST = 20

@@ -20,6 +20,7 @@ from protocol.limits import (
     MAX_COLLECTION_ENTRIES,
     MAX_CONTROL_MESSAGE,
     MAX_DEVICES,
+    MAX_FETCHING,
     MAX_FILE,
     MAX_FILES,
     MAX_HIT_NAMES,
@@ -195,6 +196,16 @@ class Stats(Struct, frozen=True, array_like=True, tag=22, forbid_unknown_fields=
     req: Request
 
 
+class Fetching(Struct, frozen=True, array_like=True, tag=23, forbid_unknown_fields=True):
+    """All contents of which I have a part and serve it while I fetch the rest. Answered by Ok.
+
+    Only for a tracker with Feature.FETCHING.
+    """
+
+    req: Request
+    contents: Annotated[list[Digest], Meta(max_length=MAX_FETCHING)]
+
+
 # -- answers ----------------------------------------------------------------------------------------------
 
 
@@ -251,7 +262,7 @@ class Refused(Struct, frozen=True, array_like=True, tag=37, forbid_unknown_field
 
 
 class Ok(Struct, frozen=True, array_like=True, tag=38, forbid_unknown_fields=True):
-    """Done (Bye)."""
+    """Done (Bye, Fetching)."""
 
     req: Request
 
@@ -268,7 +279,7 @@ class TrackerStats(Struct, frozen=True, array_like=True, tag=39, forbid_unknown_
     refusals: Count
 
 
-AnyRequest = Announce | Publish | Search | Find | Peers | Bye | Stats
+AnyRequest = Announce | Publish | Search | Find | Peers | Bye | Stats | Fetching
 AnyReply = Announced | Published | Hits | Sources | PeerList | Refused | Ok | TrackerStats
 
 _requests: codec.Decoder[AnyRequest] = codec.Decoder(AnyRequest, MAX_CONTROL_MESSAGE)

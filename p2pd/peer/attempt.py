@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from p2pd.engine.credit import Credits
@@ -23,6 +24,7 @@ from p2pd.peer.catalogue import Catalogue
 from p2pd.peer.driver import WRONG_DATA, Driver
 from p2pd.peer.fetch import ManifestFetch
 from p2pd.peer.folders import Folders
+from p2pd.peer.growing import Growing
 from p2pd.peer.links import Peer
 from p2pd.peer.localcopy import copy_local
 from p2pd.peer.owner import Owner
@@ -31,6 +33,7 @@ from p2pd.peer.record import Record
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
 from p2pd.peer.space import Space
+from p2pd.peer.swarming import Swarming
 from p2pd.storage.partfile import PartFile
 from p2pd.storage.root import Root, StorageError
 from p2pd.storage.state import Download, State
@@ -44,6 +47,8 @@ log = logging.getLogger("p2pd.peer.attempt")
 
 HOPE_SECONDS = 20.0  # a download that never got an octet fails after so long without a source
 YIELD_SECONDS = 60.0  # one that has octets lets others have its place after so long
+# How soon it looks for others in the beginning: those who began together must meet.
+QUICK_SECONDS = (0.5, *[1.0] * 9)
 _NO_MORE = -1
 
 T = TypeVar("T", Manifest, Collection)
@@ -88,6 +93,7 @@ class Services:
     catalogue: Catalogue
     rng: random.Random
     space: Space
+    swarming: Swarming
     credits: Credits = field(default_factory=Credits)  # of the reactor's thread
 
 
@@ -114,6 +120,7 @@ class Attempt:
         self._wake = wake
         self._crowded = crowded
         self._hopeful_since = time.monotonic()
+        self._growing: Growing | None = None  # what others get of it
         self._liar = ""  # a source that sent wrong data
 
     @property
@@ -136,6 +143,12 @@ class Attempt:
         """Shares what was downloaded to this path."""
         assert isinstance(self.manifest, Manifest)
         await self._services.shares.take_download(path, self.row.name, self.manifest)
+
+    def leave(self) -> None:
+        """It is over: whatever others may get from now on, they do not get from here."""
+        growing, self._growing = self._growing, None
+        if growing is not None:
+            self._services.swarming.end(growing)
 
     # -- manifest -----------------------------------------------------------------------------------------
 
@@ -190,13 +203,15 @@ class Attempt:
             self._record.reload()
         return manifest
 
-    async def _pause(self, until: asyncio.Future[Any]) -> None:
-        """Waits for the future, for wake(), or for the time to look for sources again."""
+    async def _pause(self, until: asyncio.Future[Any], rest: float = 3600) -> None:
+        """Waits for the future, for wake(), or for the time to look for sources again (at most `rest` seconds)."""
         self._wake.clear()
         waker = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait(
-                {until, waker}, timeout=self._services.finder.interval, return_when=asyncio.FIRST_COMPLETED
+                {until, waker},
+                timeout=min(rest, self._services.finder.interval),
+                return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
             waker.cancel()
@@ -245,6 +260,8 @@ class Attempt:
             self._record.set("running")
             have |= await asyncio.to_thread(copy_local, services.catalogue, part, manifest, have)
             state = DownloadState(manifest.size, manifest.piece_size, have, services.rng, services.credits)
+            if self.row.share:
+                self._growing = services.swarming.begin(part, manifest, state.pieces.have)
             await self._drive(part, manifest, state)
             self.phase = "verifying"
             if self.row.check_sha256:
@@ -274,15 +291,17 @@ class Attempt:
             lost=lambda peer, reason: post(loop, self._source_lost, peer, reason),
             gave=lambda peer: post(loop, self._source_gave, peer),
             commit=lambda bits: post(loop, commits.put_nowait, bits),
+            piece=partial(services.swarming.piece, self._growing) if self._growing is not None else None,
         )
         self.driver = driver = Driver(services.reactor, manifest, part, state, owner, self.row.limit)
         committer = asyncio.create_task(self._commit_all(commits, part, driver, errors))
         services.reactor.call(driver.start)
+        rests = iter(QUICK_SECONDS)
         try:
             while not over.done():
                 self.problem = await services.finder.offer(self.row.content_id, driver)
                 self.phase = "downloading" if driver.sources or over.done() else "stalled"
-                await self._pause(over)
+                await self._pause(over, next(rests, 3600))
                 if driver.sources:
                     self.phase = "downloading"
                     self._hopeful_since = time.monotonic()

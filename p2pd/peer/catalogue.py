@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from p2pd.peer.growing import Growing
 from p2pd.storage.hashing import Stamp
 
 
@@ -43,11 +44,30 @@ class Catalogue:
         self._load_manifest = load_manifest
         self._load_member = load_member
         self._is_folder = is_folder
+        self._growing: dict[bytes, Growing] = {}
         self._last = (b"", b"")  # a long collection is asked for in many parts
 
     def find(self, content_id: bytes) -> Served | None:
         """The file that is served under this id."""
         return self._served.get(content_id) or self._load_member(content_id)
+
+    def growing(self, content_id: bytes) -> Growing | None:
+        """What a download under way has of this, unless a whole file is served."""
+        return None if content_id in self._served else self._growing.get(content_id)
+
+    def grow(self, growing: Growing) -> bool:
+        """Serve what it has from now on; False when another download of the same content is served already."""
+        return self._growing.setdefault(growing.content_id, growing) is growing
+
+    def ungrow(self, growing: Growing) -> None:
+        """Serve it no more."""
+        if self._growing.get(growing.content_id) is growing:
+            del self._growing[growing.content_id]
+
+    @property
+    def fetched(self) -> list[bytes]:
+        """The contents of which parts are served."""
+        return list(self._growing)
 
     def holds(self, content_id: bytes) -> bool:
         """Whether a file or a folder is served under this id."""
@@ -65,6 +85,9 @@ class Catalogue:
 
     def manifest(self, content_id: bytes) -> bytes | None:
         """The canonical manifest, or collection, of something that is served."""
+        growing = self.growing(content_id)
+        if growing is not None:
+            return growing.octets
         if not self.holds(content_id):
             return None
         known, octets = self._last

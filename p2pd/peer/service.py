@@ -37,6 +37,7 @@ from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
 from p2pd.peer.space import FREE_FLOOR, Space
 from p2pd.peer.streams import Streams
+from p2pd.peer.swarming import Swarming
 from p2pd.peer.trackers import TrackerClient
 from p2pd.peer.uploads import Uploads
 from p2pd.peer.verifying import Verifier
@@ -109,6 +110,12 @@ class PeerService:
         self.shares = Shares(self.store, self.catalogue, self._changed, self._forget)
         self.folders = Folders(self.store, self._changed)
         self.links = Links(reactors.downloads, identity)
+        swarming = Swarming(
+            self.catalogue,
+            partial(reactors.uploads.call, self.uploads.interests.gained),
+            partial(reactors.uploads.call, self.uploads.interests.over),
+            self._changed,
+        )
         sources = SourceFinder(self.store, reactors.downloads, self.links, self.trackers, self.own_id)
         self.finder = Finder(self.store, self.trackers)
         services = Services(
@@ -120,6 +127,7 @@ class PeerService:
             self.catalogue,
             rng,
             Space(queue.free_floor),
+            swarming,
         )
         self.downloads = Downloads(services, queue.max_active)
         self.streams = Streams(services, home)
@@ -136,6 +144,7 @@ class PeerService:
         )
         for tracker in self.trackers:
             tracker.on_connected = self.downloads.wake
+            tracker.fetched = lambda: self.catalogue.fetched
 
     # -- life ---------------------------------------------------------------------------------------------
 

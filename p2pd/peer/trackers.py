@@ -21,14 +21,18 @@ from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
 from p2pd.storage.state import State
 from protocol.errors import Fault, Refusal, RemoteProtocolError, refusal_text
+from protocol.frames import Feature
 from protocol.handshake import Dialect
+from protocol.limits import MAX_FETCHING
 from protocol.names import check_path
 from protocol.tracker import (
     Announce,
     Announced,
     Bye,
     Entry,
+    Fetching,
     Gone,
+    Ok,
     Publish,
     Published,
     Refused,
@@ -71,6 +75,8 @@ class TrackerClient:
         self.files: int | None = None
         self.published: int | None = None
         self.on_connected: Callable[[], object] = _nothing
+        self.fetched: Callable[[], list[bytes]] = list  # contents of which a part is served
+        self._said: list[bytes] = []  # what the tracker was told of those
         self._reactor = reactor
         self._identity = identity
         self._store = store
@@ -267,8 +273,9 @@ class TrackerClient:
                 self.on_connected()
             known = reply.known_revision if reply.known_epoch == self._store.share_epoch else 0
             reset = reply.known_epoch != self._store.share_epoch
+            self._said = []
             await self._tell()
-            if not await self._publish(link, known, reset):
+            if not await self._publish(link, known, reset) or not await self._say_fetched(link):
                 continue
             deadline = asyncio.get_running_loop().time() + max(REFRESH_MIN, reply.refresh_s)
             while (left := deadline - asyncio.get_running_loop().time()) > 0:
@@ -279,8 +286,21 @@ class TrackerClient:
                 # Only the list changed, perhaps while it was published: no need to announce before publishing it.
                 self._changed.clear()
                 assert self.published is not None
-                if not await self._publish(link, self.published, False):
+                if not await self._publish(link, self.published, False) or not await self._say_fetched(link):
                     break
+
+    async def _say_fetched(self, link: Link) -> bool:
+        """Tells the tracker what is being fetched here, if that is news. False when it must be announced to again."""
+        fetched = sorted(self.fetched())[:MAX_FETCHING]
+        if fetched == self._said or not link.features & Feature.FETCHING:
+            return True
+        reply = await ask(self._reactor, link, Fetching(0, fetched), REQUEST_SECONDS)
+        if isinstance(reply, Refused) and reply.code == Refusal.BUSY:
+            asyncio.get_running_loop().call_later(min(max(1, reply.retry_s), RETRY_MAX), self.poke)
+            return True
+        if isinstance(reply, Ok):
+            self._said = fetched
+        return isinstance(reply, Ok)
 
     async def _publish(self, link: Link, known: int, reset: bool) -> bool:
         """Brings the tracker from revision `known` to ours. False when it must be asked again what it knows."""

@@ -259,6 +259,7 @@ class Transfer:
         if self._attempt is not None:
             self._kept, self._before, self._givers = self.verified, self.received, self.givers
             self._arrived_before = self.arrived
+            self._attempt.leave()
             self._attempt = None
 
     def _over(self) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from p2pd.net.conn import Conn
 from p2pd.net.router import SealedRouter
 from p2pd.peer.catalogue import Catalogue, Served
+from p2pd.peer.growing import Growing
+from p2pd.peer.interest import Interests
 from p2pd.peer.slots import UploadQueue
 from p2pd.peer.smalls import SmallContents
 from p2pd.storage.hashing import Stamp, open_shared, stamp_of
@@ -43,6 +45,7 @@ class Uploads:
 
     def __init__(self, catalogue: Catalogue, on_changed: Callable[[Served], object]) -> None:
         self.queue = UploadQueue(self._serve)
+        self.interests = Interests()
         self.uploaded = 0  # octets of blocks, since the start
         self._router: SealedRouter | None = None
         self._catalogue = catalogue
@@ -60,6 +63,7 @@ class Uploads:
     def router(self, router: SealedRouter) -> None:
         self._router = router
         self.queue.run_on(router.reactor)
+        self.interests.run_on(router.reactor)
 
     @property
     def active(self) -> int:
@@ -75,6 +79,7 @@ class Uploads:
     def closed(self, conn: Conn) -> None:
         """A downloader left: its requests are forgotten."""
         self.queue.left(conn)
+        self.interests.left(conn)
 
     def writable(self, conn: Conn) -> None:
         """Room again."""
@@ -88,10 +93,7 @@ class Uploads:
         if isinstance(request, GetBlock):
             self._enqueue(conn, request)
         elif isinstance(request, Interest):
-            if self._catalogue.find(request.content_id) is None:
-                conn.send(Refused(request.req, Refusal.NOT_FOUND))
-            else:
-                conn.send(Available(request.req, True))
+            self._tell(conn, request)
         elif isinstance(request, GetManifest | GetContents):
             self._enqueue(conn, request)
         elif isinstance(request, Cancel):
@@ -110,6 +112,17 @@ class Uploads:
             os.close(entry[0])
 
     # -- requests -----------------------------------------------------------------------------------------
+
+    def _tell(self, conn: Conn, request: Interest) -> None:
+        growing = self._catalogue.growing(request.content_id)
+        if growing is not None and not growing.complete:
+            # In this order: a piece that comes in between is told of twice rather than never.
+            self.interests.add(conn, request.content_id, growing.bits)
+            conn.send(Available(request.req, False), growing.bitfield)
+        elif growing is None and self._catalogue.find(request.content_id) is None:
+            conn.send(Refused(request.req, Refusal.NOT_FOUND))
+        else:
+            conn.send(Available(request.req, True))
 
     def _send_manifest(self, conn: Conn, request: GetManifest) -> None:
         manifest = self._catalogue.manifest(request.content_id)
@@ -148,6 +161,10 @@ class Uploads:
         return self.uploaded - before
 
     def _send_block(self, conn: Conn, request: GetBlock) -> None:
+        growing = self._catalogue.growing(request.content_id)
+        if growing is not None:
+            self._send_grown(conn, request, growing)
+            return
         served = self._catalogue.find(request.content_id)
         if served is None:
             conn.send(Refused(request.req, Refusal.NOT_FOUND))
@@ -161,6 +178,18 @@ class Uploads:
         code = self._read(served, request.piece * served.piece_size + request.offset, view)
         if code:
             conn.send(Refused(request.req, code))
+            return
+        self.uploaded += request.length
+        conn.send(Block(request.req), view)
+
+    def _send_grown(self, conn: Conn, request: GetBlock, growing: Growing) -> None:
+        """A block of what is still being fetched: of a verified piece, or none."""
+        if not growing.within(request.piece, request.offset, request.length):
+            conn.close("asked for octets beyond the end")
+            return
+        view = self._buffer[: request.length]
+        if not growing.has(request.piece) or not growing.read_into(request.piece, request.offset, view):
+            conn.send(Refused(request.req, Refusal.BUSY, 1))
             return
         self.uploaded += request.length
         conn.send(Block(request.req), view)

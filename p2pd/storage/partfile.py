@@ -146,6 +146,11 @@ class PartFile:
         self._unbuffered.close()
         os.close(self._fd)
 
+    def duplicate(self) -> int:
+        """A descriptor of its own for whoever reads on when this is closed, or the file got its name."""
+        with self._open() as fd:
+            return os.dup(fd)
+
     def discard(self) -> None:
         """Closes and removes the file: the download was cancelled."""
         self.close()

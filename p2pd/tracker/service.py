@@ -14,6 +14,7 @@ from typing import Any
 
 from p2pd.net.addresses import LOOPBACK, check_dialable, is_loopback
 from p2pd.tracker import search
+from p2pd.tracker.fetching import Fetchers
 from p2pd.tracker.quota import Kind, Quota
 from p2pd.tracker.registry import Card, DeviceFull, OutOfStep, Registry, RegistryError, RegistryFull
 from protocol.errors import Refusal, RemoteProtocolError
@@ -26,6 +27,7 @@ from protocol.tracker import (
     AnyRequest,
     By,
     Bye,
+    Fetching,
     Find,
     Hit,
     Hits,
@@ -66,6 +68,7 @@ class TrackerService:
         self._advertised = advertised_host
         self._rng = rng
         self._quota = Quota()
+        self._fetchers = Fetchers()
         self._pressed = False  # the registry was full: absent devices are forgotten early
         self._counts = dict.fromkeys(("announces", "publishes", "searches", "refusals"), 0)
         self._handlers: dict[type[Any], Callable[[Any, Sender, float], AnyReply]] = {
@@ -75,6 +78,7 @@ class TrackerService:
             Find: self._find,
             Peers: self._peers,
             Bye: self._bye,
+            Fetching: self._fetching,
             Stats: self._stats,
         }
 
@@ -105,6 +109,7 @@ class TrackerService:
         """Forgets a bounded part of what is out of date; 0 when nothing is left. Call about once a second,
         again soon while it is not 0. Raises RegistryError.
         """
+        self._fetchers.expire(now)
         before = now if self._pressed else now - FORGET_SECONDS
         removed = self._registry.sweep(now, before, SWEEP_ENTRIES)
         if not removed:
@@ -127,6 +132,7 @@ class TrackerService:
         share = self._registry.announce(
             card, message.share_epoch, message.revision, now, now + ANNOUNCE_LIFETIME
         )
+        self._fetchers.announced(card, now, now + ANNOUNCE_LIFETIME)
         totals = self._registry.totals(now)
         self._counts["announces"] += 1
         return Announced(
@@ -177,8 +183,11 @@ class TrackerService:
         if wait := self._quota.take(sender.device_id, Kind.FIND, now):
             return _refused(message, Refusal.BUSY, wait)
         cards = self._registry.holders(message.content_id, sender.device_id, CANDIDATES, now)
+        # Whoever has all of it comes first: there is room for those who have a part when these are few.
+        known = {sender.device_id, *(card.device_id for card in cards)}
+        parts = [card for card in self._fetchers.of(message.content_id, now) if card.device_id not in known]
         items: list[Source] = []
-        for card in self._rng.sample(cards, len(cards)):
+        for card in (*self._rng.sample(cards, len(cards)), *self._rng.sample(parts, len(parts))):
             if host := self._address(card, sender):
                 items.append(Source(card.device_id, host, card.port))
                 if len(items) == MAX_SOURCES:
@@ -198,7 +207,15 @@ class TrackerService:
         return PeerList(message.req, items, items[-1].device_id.hex() if _more(listings) else "")
 
     def _bye(self, message: Bye, sender: Sender, now: float) -> AnyReply:
+        self._fetchers.left(sender.device_id)
         self._registry.depart(sender.device_id, now)
+        return Ok(message.req)
+
+    def _fetching(self, message: Fetching, sender: Sender, now: float) -> AnyReply:
+        if wait := self._quota.take(sender.device_id, Kind.PUBLISH, now):
+            return _refused(message, Refusal.BUSY, wait)
+        if not self._fetchers.set(sender.device_id, message.contents, now):
+            return _refused(message, Refusal.RESYNC, text="no lease")
         return Ok(message.req)
 
     def _stats(self, message: Stats, sender: Sender, now: float) -> AnyReply:

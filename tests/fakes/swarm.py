@@ -49,6 +49,7 @@ from tests.fakes.pair import make_device
 from tests.fakes.reactors import DEADLINE, HOST
 
 SECRET = NetworkSecret(hashlib.sha256(b"swarm").digest(), "test", 0)
+
 PLENTY = AdmissionLimits(
     per_address=500,
     unauthenticated=500,
@@ -254,7 +255,7 @@ class Swarm:
         identity = Identity(
             secret or self.secret,
             make_device("tracker"),
-            Info("p2pd/test", features=Feature.CONTENTS),
+            Info("p2pd/test", features=Feature.CONTENTS | Feature.FETCHING),
             os.urandom,
         )
         router = SealedRouter(reactor, identity, Dialect.TRACKER, Admission(PLENTY), "tracker", server)

@@ -19,6 +19,7 @@ from protocol.tracker import (
     By,
     Bye,
     Entry,
+    Fetching,
     Find,
     Gone,
     Hit,
@@ -58,6 +59,8 @@ REQUESTS: list[AnyRequest] = [
     Peers(6),
     Peers(6, ID, "00"),
     Bye(7),
+    Fetching(8, []),
+    Fetching(8, [ID, SHA]),
     Stats(8),
 ]
 REPLIES: list[AnyReply] = [
@@ -97,7 +100,7 @@ def test_the_octets_of_an_announce() -> None:
 def test_tags_are_unique_and_above_those_of_sessions() -> None:
     tags = [msgpack.unpackb(encode(message))[0] for message in REQUESTS + REPLIES]
     kinds = [type(message) for message in REQUESTS + REPLIES]
-    assert len(set(zip(tags, kinds, strict=True))) == len(set(tags)) == 15
+    assert len(set(zip(tags, kinds, strict=True))) == len(set(tags)) == 16
     assert min(tags) >= 16
 
 

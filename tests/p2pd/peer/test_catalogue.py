@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from p2pd.peer.catalogue import Catalogue, Served
+from p2pd.peer.growing import Growing
 from p2pd.storage.hashing import Stamp
 from protocol.limits import MIB
+from tests.fakes.swarm import manifest_of, octets
 
 ID = bytes(32)
 
@@ -53,3 +58,25 @@ def test_manifests_are_given_for_what_is_served_only() -> None:
     assert asked == []
     catalogue.put(served())
     assert catalogue.manifest(ID) == b"manifest"
+
+
+def test_what_grows_is_served_until_the_whole_is(tmp_path: Path) -> None:
+    data = octets(2 * MIB)
+    manifest = manifest_of(data)
+    (tmp_path / "part").write_bytes(data)
+    catalogue = Catalogue(lambda content_id: b"")
+    first, second = [Growing(manifest, os.open(tmp_path / "part", os.O_RDONLY), 0) for _ in range(2)]
+    assert catalogue.grow(first)
+    assert not catalogue.grow(second)
+    assert catalogue.growing(manifest.content_id) is first
+    assert (catalogue.fetched, len(catalogue)) == ([manifest.content_id], 0)
+    assert catalogue.manifest(manifest.content_id) == manifest.encode()
+    catalogue.ungrow(second)
+    assert catalogue.growing(manifest.content_id) is first
+    catalogue.put(served(1, 2 * MIB, manifest.content_id))
+    assert catalogue.growing(manifest.content_id) is None
+    catalogue.ungrow(first)
+    catalogue.remove(manifest.content_id, 1)
+    assert catalogue.growing(manifest.content_id) is None
+    for growing in (first, second):
+        growing.close()

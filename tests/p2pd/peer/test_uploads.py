@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from p2pd.peer.catalogue import Catalogue, Served
+from p2pd.peer.growing import Growing
 from p2pd.peer.uploads import OPEN_FILES, Uploads
 from p2pd.storage.hashing import stamp_from
 from protocol import limits
@@ -27,6 +28,7 @@ from protocol.peer import (
     GetBlock,
     GetContents,
     GetManifest,
+    Have,
     Interest,
     ManifestPart,
     Refused,
@@ -355,3 +357,49 @@ def test_small_contents_come_in_one_answer_and_take_their_turn(tmp_path: Path) -
     bench.reactor.run()
     assert conn.sent == [(Done(8), b""), (Contents(7, [4, -Refusal.NOT_FOUND, 4]), b"tinytiny")]
     assert bench.uploads.uploaded == 8
+
+
+def test_what_grows_is_served_piece_by_piece(bench: Bench) -> None:
+    bench.catalogue.remove(ID, 1)
+    growing = Growing(MANIFEST, os.open(bench.path, os.O_RDONLY), 0b001)
+    assert bench.catalogue.grow(growing)
+    conn = bench.conn()
+    bench.ask(conn, Interest(1, ID))
+    bench.ask(conn, GetBlock(2, ID, 0, 5, 10))
+    bench.ask(conn, GetBlock(3, ID, 1, 5, 10))
+    bench.ask(conn, GetManifest(4, ID, 0))
+    assert conn.sent == [
+        (Available(1, False), b"\x80"),
+        (Block(2), DATA[5:15]),
+        (Refused(3, Refusal.BUSY, 1), b""),
+        (ManifestPart(4, len(MANIFEST.encode())), MANIFEST.encode()),
+    ]
+    growing.add(1)
+    bench.uploads.interests.gained(ID, 0b010)
+    bench.reactor.advance(1.0)
+    bench.ask(conn, GetBlock(5, ID, 1, 5, 10))
+    assert conn.sent[4:] == [(Have(ID, [1]), b""), (Block(5), DATA[MIB + 5 : MIB + 15])]
+    # The finished file takes over: the same session goes on.
+    growing.add(2)
+    bench.serve()
+    bench.catalogue.ungrow(growing)
+    growing.close()
+    bench.ask(conn, GetBlock(6, ID, 2, 0, 9))
+    bench.ask(conn, Interest(7, ID))
+    assert conn.sent[6:] == [(Block(6), DATA[2 * MIB :]), (Available(7, True), b"")]
+    assert bench.uploads.uploaded == 29
+
+
+def test_what_grew_and_was_given_up_is_refused(bench: Bench) -> None:
+    bench.catalogue.remove(ID, 1)
+    growing = Growing(MANIFEST, os.open(bench.path, os.O_RDONLY), 0b001)
+    bench.catalogue.grow(growing)
+    conn = bench.conn()
+    growing.close()
+    bench.ask(conn, GetBlock(1, ID, 0, 0, 10))
+    bench.catalogue.ungrow(growing)
+    bench.ask(conn, GetBlock(2, ID, 0, 0, 10))
+    assert conn.sent == [(Refused(1, Refusal.BUSY, 1), b""), (Refused(2, Refusal.NOT_FOUND), b"")]
+    bench.catalogue.grow(growing)
+    bench.ask(conn, GetBlock(3, ID, 2, 0, 10))
+    assert conn.closed

@@ -10,8 +10,9 @@ import pytest
 from p2pd.storage.sqlite import MEMORY
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.service import TrackerService
-from protocol.limits import MAX_SOURCES
-from protocol.tracker import Find, Member, PeerList, Peers, Source, Sources
+from protocol.errors import Refusal
+from protocol.limits import ANNOUNCE_LIFETIME, MAX_SOURCES, PUBLISH_BURST
+from protocol.tracker import Bye, Fetching, Find, Member, Ok, PeerList, Peers, Refused, Source, Sources
 from tests.fakes.tracker_asker import PUBLIC, announce, entry, join, who
 
 
@@ -115,3 +116,57 @@ def test_members_come_in_pages(service: TrackerService) -> None:
         cursor = reply.next
         assert bool(cursor) == (page < 2)
     assert found == [who(number).device_id for number in range(120)]
+
+
+# -- parts ------------------------------------------------------------------------------------------------
+
+CONTENT = b"\x01" * 32
+
+
+def sources(service: TrackerService, asker: int = 9, now: float = 0.0) -> list[bytes]:
+    reply = service.handle(Find(1, CONTENT), who(asker), now)
+    assert isinstance(reply, Sources)
+    return [source.device_id for source in reply.items]
+
+
+def test_who_fetches_is_a_source_after_those_who_have_it(service: TrackerService) -> None:
+    join(service, who(1), entry(1))
+    for number in (2, 3):
+        service.handle(announce(port=8000 + number), who(number), 0.0)
+        assert service.handle(Fetching(5, [CONTENT]), who(number), 0.0) == Ok(5)
+    found = sources(service)
+    assert found[0] == who(1).device_id
+    assert set(found[1:]) == {who(2).device_id, who(3).device_id}
+    assert who(2).device_id not in sources(service, asker=2)
+    service.handle(Fetching(6, []), who(2), 0.0)
+    service.handle(Bye(7), who(3), 0.0)
+    assert sources(service) == [who(1).device_id]
+
+
+def test_who_has_it_and_fetches_it_is_one_source(service: TrackerService) -> None:
+    join(service, who(1), entry(1))
+    service.handle(Fetching(5, [CONTENT]), who(1), 0.0)
+    assert sources(service) == [who(1).device_id]
+
+
+def test_who_has_no_lease_is_told_to_announce(service: TrackerService) -> None:
+    reply = service.handle(Fetching(5, [CONTENT]), who(1), 0.0)
+    assert isinstance(reply, Refused)
+    assert reply.code == Refusal.RESYNC
+
+
+def test_a_part_is_named_as_long_as_the_lease_lasts(service: TrackerService) -> None:
+    service.handle(announce(), who(1), 0.0)
+    service.handle(Fetching(5, [CONTENT]), who(1), 0.0)
+    assert sources(service, now=ANNOUNCE_LIFETIME - 1)
+    assert not sources(service, now=ANNOUNCE_LIFETIME + 1)
+    service.expire(ANNOUNCE_LIFETIME + 1)
+    service.handle(announce(), who(1), ANNOUNCE_LIFETIME + 2)
+    assert not sources(service, now=ANNOUNCE_LIFETIME + 2)
+
+
+def test_telling_too_often_is_refused(service: TrackerService) -> None:
+    service.handle(announce(), who(1), 0.0)
+    replies = [service.handle(Fetching(5, [CONTENT]), who(1), 0.0) for _ in range(PUBLISH_BURST + 1)]
+    assert isinstance(replies[-1], Refused)
+    assert replies[-1].code == Refusal.BUSY

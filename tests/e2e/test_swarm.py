@@ -1,0 +1,35 @@
+"""One limited seeder and several downloaders: they feed each other, and the seeder sends far less than a copy for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.fakes.processes import Swarm, make_file, sha256
+
+MIB = 1024 * 1024
+SIZE = 24 * MIB
+LEECHERS = 4
+
+
+def test_downloaders_feed_each_other(swarm: Swarm, tmp_path: Path) -> None:
+    tracker = swarm.tracker()
+    seeder = swarm.peer("seeder", tracker)
+    leechers = [swarm.peer(f"leecher{number}", tracker) for number in range(LEECHERS)]
+    source = make_file(tmp_path / "a.bin", SIZE)
+    (item,) = seeder.ok("add", source)
+    seeder.ok("limit", "up", "4M")
+    for leecher in leechers:
+        leecher.connected()
+    places = [swarm.folder(f"place{number}") for number in range(LEECHERS)]
+    transfers = [
+        leecher.begin(item["id"], place, file="b.bin")
+        for leecher, place in zip(leechers, places, strict=True)
+    ]
+    for leecher, transfer, place in zip(leechers, transfers, places, strict=True):
+        leecher.finish(transfer, 90.0)
+        assert sha256(place / "b.bin") == sha256(source)
+    given = [daemon.status()["peer"]["uploaded_bytes"] for daemon in leechers]
+    assert all(given), "each downloader gave something to the others"
+    sent = seeder.status()["peer"]["uploaded_bytes"]
+    assert SIZE <= sent < (LEECHERS - 1) * SIZE
+    assert sent + sum(given) >= LEECHERS * SIZE

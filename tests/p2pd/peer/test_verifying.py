@@ -147,10 +147,10 @@ def test_pieces_of_an_unfinished_download_are_fetched_again(tmp_path: Path) -> N
     async def work(swarm: Swarm) -> None:
         alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
         await alice.share("a.bin", DATA)
-        left = [2]
+        left = [2 * MIB]
 
         def stop_after_two(view: memoryview) -> int:
-            left[0] -= 1
+            left[0] -= len(view)
             return 0 if left[0] >= 0 else Refusal.BUSY
 
         spoil(alice, stop_after_two)
@@ -163,7 +163,7 @@ def test_pieces_of_an_unfinished_download_are_fetched_again(tmp_path: Path) -> N
         (verdict,) = await verify(bob, name)
         assert (verdict.target.kind, verdict.state, verdict.bad) == ("part", "damaged", [1])
         assert [verdict.state for verdict in await verify(bob, repair=True)] == ["repaired"]
-        left[0] = 1000
+        left[0] = 1000 * MIB
         bob.service.downloads.resume(name)
         found = bob.service.downloads.get(name)
         assert isinstance(found, Transfer)

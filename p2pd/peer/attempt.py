@@ -311,6 +311,9 @@ class Attempt:
                     self._check_place()
         finally:
             await run_on(services.reactor, driver.stop)
+            # What is still on its way to the disk would change the file's time after that was recorded.
+            unwritten = await run_on(services.reactor, driver.unwritten)
+            await asyncio.gather(*map(asyncio.wrap_future, unwritten))
             # A commit under way ends first: an older bitfield must not come after a newer one.
             commits.put_nowait(_NO_MORE)
             await asyncio.gather(committer, return_exceptions=True)

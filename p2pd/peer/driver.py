@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -120,6 +121,10 @@ class Driver:
             peer.withdraw(self)
             peer.detach(self)
         self._peers.clear()
+
+    def unwritten(self) -> list[Future[None]]:
+        """Blocks on their way to the disk, also after `stop`."""
+        return self._writer.under_way()
 
     # -- sources ------------------------------------------------------------------------------------------
 

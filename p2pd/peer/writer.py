@@ -65,6 +65,10 @@ class Writer:
         if len(self._waiting) > MAX_UNWRITTEN:
             self._waiting.popleft().result()
 
+    def under_way(self) -> list[Future[None]]:
+        """The writes that are not done yet."""
+        return [waiting for waiting in self._waiting if not waiting.done()]
+
     def _written(
         self,
         piece: int,

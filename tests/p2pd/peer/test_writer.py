@@ -61,6 +61,17 @@ def test_a_large_block_is_written_by_another_thread_and_its_buffer_given_back(be
     assert (bench.written, bench.told, bench.kept) == ([5], [None], 0)
 
 
+def test_writes_under_way_can_be_waited_for(bench: Bench) -> None:
+    bench.put(0, 5)
+    bench.put(1, 6)
+    bench.work()
+    [left] = bench.writer.under_way()
+    assert not left.done()
+    bench.work()
+    assert left.done()
+    assert bench.writer.under_way() == []
+
+
 def test_a_small_verified_block_is_written_at_once(bench: Bench) -> None:
     bench.put(0, 5, SMALL)
     assert (bench.written, bench.told, bench.kept) == ([5], [None], 0)

@@ -59,6 +59,8 @@ def run(invocation: Invocation) -> int:
 
     def event(event: dict[str, Any]) -> None:
         for item in event.pop("items", None) or ():
+            if output.human and item.get("state") != "good":
+                invocation.progress.close()  # what is printed must not stand in the bar
             _show(output, item, found, everything=values.all)
         invocation.progress.event(0, str(event.get("name") or ""), event)
 

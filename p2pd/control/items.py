@@ -177,7 +177,7 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
     fetched = max(0, received - row.resumed_bytes)
     if row.final:
         rate = int(fetched / duration) if duration > 0 else 0
-    elif running is not None:
+    elif running is not None and running.running:
         rate = running.rate
         if rate > 0 and running.manifest is not None:
             eta = round((row.size - received) / rate, 1)

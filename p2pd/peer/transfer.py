@@ -81,7 +81,9 @@ class Transfer:
         if self.row.final:
             return self.row.state
         if self._attempt is not None:
-            return self._attempt.phase
+            phase = self._attempt.phase
+            # A source may have come since it looked last.
+            return "downloading" if phase == "stalled" and self.sources else phase
         if self._override:
             return self._override
         if self.row.state == "paused" or self.row.state in WAITS_FOR_DISK:

@@ -111,3 +111,21 @@ def test_progress_has_no_results_in_it(daemon: Daemon, p2pctl: Run) -> None:
     got = p2pctl("verify", "--all", "--progress", "json")
     line = json.loads(got.err.splitlines()[0])
     assert (line["schema"], line["stage"], "items" in line) == ("p2p.progress/1", "verifying", False)
+
+
+def test_the_bar_is_gone_before_a_result_is_printed(
+    daemon: Daemon, p2pctl: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    class Bar:
+        def event(self, key: int, name: str, event: Any) -> None:
+            steps.append("drawn")
+
+        def close(self) -> None:
+            steps.append("gone")
+
+    monkeypatch.setattr("p2pctl.invocation.make", lambda *_: Bar())
+    answers(daemon, GOOD, DAMAGED)
+    p2pctl("verify", "--all")
+    assert steps[:3] == ["drawn", "gone", "drawn"]

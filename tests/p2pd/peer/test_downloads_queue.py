@@ -302,6 +302,34 @@ def test_several_wait_for_room_and_go_on_without_being_asked(
     in_swarm(tmp_path, work)
 
 
+def test_retry_looks_at_the_disk_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_module, "RETRY_SPACE_SECONDS", 1000.0)
+    free = [10**9]
+    monkeypatch.setattr(Root, "free_bytes", lambda self: free[0])
+
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        await alice.share("a.bin", DATA)
+        transfer = await bob.begin(MANIFEST)
+        free[0] = 0
+        await eventually(lambda: transfer.phase == "disk_full")
+        assert transfer.rate == 0
+        free[0] = 10**9
+        assert bob.service.downloads.retry(transfer.row.transfer_id) == (transfer, True)
+        assert (await bob.ended(transfer)).state == "done"
+        # one that waits for its disk can be paused, and given up
+        free[0] = 10**9
+        other = await bob.begin(MANIFEST, file="other", share=False)
+        free[0] = 0
+        await eventually(lambda: other.phase == "disk_full")
+        assert (await bob.service.downloads.pause(other.row.transfer_id))[1]
+        assert other.phase == "paused"
+        assert (await bob.service.downloads.cancel(other.row.transfer_id))[1]
+        assert bob.parts() == []
+
+    in_swarm(tmp_path, work)
+
+
 def test_the_floor_is_reached_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from p2pd.peer import commits
 

@@ -254,6 +254,7 @@ class Transfer:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        self._override = ""
         self._leave_attempt()
 
     def _leave_attempt(self) -> None:

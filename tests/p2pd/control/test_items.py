@@ -134,6 +134,7 @@ def test_the_details_of_a_running_one(tmp_path: Path, monkeypatch: pytest.Monkey
             verified=400,
             resumed=100,
             rate=60.0,
+            running=True,
             sources=2,
             manifest=manifest_of(b"x"),
             givers={"a": "10.0.0.1:8001"},

@@ -6,14 +6,11 @@ import random
 
 import pytest
 
-from p2pd.engine.credit import FIRST_BLOCK, START, Credits
+from p2pd.engine.credit import FIRST_BLOCK, START
 from p2pd.engine.download import BUSY_SECONDS, FAILURES, DownloadState
 from p2pd.engine.events import (
     Answered,
-    Asked,
-    Command,
     Complete,
-    Event,
     FetchBlock,
     PieceBad,
     PieceDone,
@@ -24,77 +21,15 @@ from p2pd.engine.events import (
     SourceGained,
     SourceGone,
     SourceReady,
-    Stopped,
     Suspend,
     Withdraw,
 )
 from protocol.errors import Refusal
 from protocol.limits import KIB, MIB
+from tests.fakes.downloading import Harness, pieces
 
 SILENT = 0
 FIRST_PIECES = START * FIRST_BLOCK // MIB  # what a new source is asked for
-
-
-class Harness:
-    """A state with a clock that steps 10 ms an event, and `check()` after each."""
-
-    def __init__(
-        self, count: int, have: int = 0, piece_size: int = MIB, credits: Credits | None = None, **more: int
-    ) -> None:
-        self.state = DownloadState(count * piece_size, piece_size, have, random.Random(1), credits, **more)
-        self.everything = (1 << count) - 1
-        self.now = 0.0
-
-    def __call__(self, event: Event, seconds: float = 0.01) -> list[Command]:
-        self.now += seconds
-        commands = self.state.apply(event, self.now)
-        self.state.check()
-        for command in commands:
-            if isinstance(command, FetchBlock):
-                assert self.state.apply(Asked(command.ticket), self.now) == []
-        return commands
-
-    def ready(self, name: str, pieces: int | None = None, rate: int = 0) -> list[Command]:
-        """A source comes; with `rate` (octets a second) one that was used before."""
-        if rate:
-            credit = self.state.credits.of(name)
-            credit.rate, credit.round_trip, credit.heard = float(rate), 0.001, self.now
-        return self(SourceReady(name, self.everything if pieces is None else pieces))
-
-    def asked(self, name: str) -> list[int]:
-        """Its pieces in the order in which they were asked for."""
-        return list(self.state.sources[name].jobs)
-
-    def give(self, name: str, piece: int | None = None, seconds: float = 0.01) -> list[Command]:
-        """A piece comes, block by block, as fast as it is asked for."""
-        if piece is None:
-            piece = self.asked(name)[0]
-        commands: list[Command] = []
-        while job := self.state.sources[name].jobs.get(piece):
-            number = min(job.open)
-            length = self.state.tickets[number].length
-            if job.came + length == job.length:
-                commands += self(PieceDone(name, piece), seconds)
-            commands += self(Answered(number, length), 0.0)
-        return commands
-
-    def refuse(self, name: str, piece: int, code: int, retry: float = 0.0) -> list[Command]:
-        """The first open block of a piece is refused."""
-        number = min(self.state.sources[name].jobs[piece].open)
-        return self(Answered(number, 0)) + self(PieceFailed(name, piece, code, retry), 0.0)
-
-    def tick(self, seconds: float, step: float = 0.25) -> list[Command]:
-        """Time passes."""
-        commands: list[Command] = []
-        end = self.now + seconds
-        while self.now < end:
-            commands += self(Resumed(), step)
-        return commands
-
-
-def pieces(commands: list[Command], source: str) -> set[int]:
-    """What is asked of this source."""
-    return {c.piece for c in commands if isinstance(c, FetchBlock) and c.source == source}
 
 
 # -- asking -----------------------------------------------------------------------------------------------
@@ -363,152 +298,6 @@ def test_a_block_without_data_or_verdict_is_asked_for_again_but_not_at_once() ->
     (number,) = download.state.tickets
     assert download(Answered(number, 0)) == []
     assert pieces(download.tick(1.2), "a") == {0}
-
-
-# -- the overdue ------------------------------------------------------------------------------------------
-
-
-def test_what_a_silent_source_was_asked_for_goes_to_others_and_it_stays() -> None:
-    download = Harness(200)
-    download.ready("silent", rate=10 * MIB)
-    download.ready("good", rate=10 * MIB)
-    asked = set(download.asked("silent"))
-    commands: list[Command] = []
-    for _ in range(15):
-        commands += download.give("good", seconds=0.1) + download(Resumed())
-    (taken,) = (c for c in commands if isinstance(c, Withdraw))
-    assert (taken.source, set(taken.pieces)) == ("silent", asked)
-    assert not any(isinstance(c, Suspend) for c in commands)
-    assert download.state.sources["silent"].probation
-    assert not download.asked("silent")
-
-
-def test_a_source_on_probation_is_asked_again_when_it_gives_something() -> None:
-    download = Harness(200)
-    download.ready("silent", rate=10 * MIB)
-    download.ready("good", rate=10 * MIB)
-    old = [number for number, ticket in download.state.tickets.items() if ticket.source == "silent"]
-    for _ in range(15):
-        download.give("good", seconds=0.1)
-        download(Resumed())
-    assert not download.tick(0.5) or not download.asked("silent")
-    download(Answered(old[0], MIB))
-    assert not download.state.sources["silent"].probation
-    # The others of then are still open at it, and count.
-    for number in old[1:6]:
-        download(Answered(number, 0))
-    assert 1 <= len(download.asked("silent")) <= 6
-
-
-def test_a_source_that_refuses_all_that_was_taken_back_is_tried_with_one_block() -> None:
-    download = Harness(200)
-    download.ready("silent", rate=10 * MIB)
-    download.ready("good", rate=10 * MIB)
-    old = [number for number, ticket in download.state.tickets.items() if ticket.source == "silent"]
-    for _ in range(15):
-        download.give("good", seconds=0.1)
-        download(Resumed())
-    for number in old:
-        assert not download.asked("silent")
-        download(Answered(number, 0))
-    assert download.asked("silent")
-
-
-def test_an_only_source_is_waited_for() -> None:
-    download = Harness(10)
-    download.ready("a", rate=10 * MIB)
-    assert download.tick(30.0) == []
-    assert len(download.asked("a")) == 10
-
-
-def test_when_all_are_silent_the_trouble_is_ours() -> None:
-    download = Harness(200)
-    download.ready("a", rate=10 * MIB)
-    download.ready("b", rate=10 * MIB)
-    assert not any(isinstance(c, Withdraw) for c in download.tick(30.0))
-
-
-def test_after_a_sleep_of_ours_nobody_is_blamed() -> None:
-    download = Harness(200)
-    download.ready("a", rate=10 * MIB)
-    download.ready("b", rate=10 * MIB)
-    download.tick(0.25)
-    download.give("b", seconds=50.0)
-    assert not any(isinstance(c, Withdraw) for c in download(Resumed()))
-
-
-# -- the end ----------------------------------------------------------------------------------------------
-
-
-def test_the_last_pieces_of_a_slow_source_are_asked_of_an_idle_one_and_withdrawn() -> None:
-    download = Harness(8)
-    download.ready("slow", rate=2 * MIB)
-    slow = download.asked("slow")
-    download.ready("quick", rate=100 * MIB)
-    quick = download.asked("quick")
-    # First what nobody else was asked for, then the latest of the slow one's.
-    assert quick[-4:] == slow[::-1]
-    copied = quick[-4]
-    assert download.state.pieces.in_flight[copied] == {"slow", "quick"}
-    assert Withdraw("slow", (copied,)) in download.give("quick", copied)
-    assert copied not in download.asked("slow")
-
-
-def test_a_copy_that_loses_is_withdrawn_too() -> None:
-    download = Harness(1)
-    download.ready("slow", rate=2 * MIB)
-    assert pieces(download.ready("quick", rate=100 * MIB), "quick") == {0}
-    commands = download.give("slow", 0)
-    assert Withdraw("quick", (0,)) in commands
-    assert Complete() in commands
-
-
-def test_equals_do_not_copy_each_other() -> None:
-    download = Harness(40)
-    download.ready("a", rate=10 * MIB)
-    download.ready("b", rate=10 * MIB)
-    given = 0
-    while not download.state.finished:
-        for name in ("a", "b"):
-            if download.asked(name):
-                download.give(name, seconds=0.05)
-                given += 1
-            assert all(len(askers) == 1 for askers in download.state.pieces.in_flight.values())
-    assert given == 40
-
-
-def test_stopped_withdraws_everything_and_asks_for_nothing() -> None:
-    download = Harness(100)
-    download.ready("a")
-    asked = tuple(download.asked("a"))
-    tickets = list(download.state.tickets)
-    assert download(Stopped()) == [Withdraw("a", asked)]
-    assert download.ready("b") == []
-    assert download(Resumed()) == []
-    for number in tickets:
-        assert download(Answered(number, 0)) == []
-    assert not download.state.credits.of("a").open
-
-
-# -- several downloads ------------------------------------------------------------------------------------
-
-
-def test_downloads_share_what_one_source_may_have_open() -> None:
-    credits = Credits()
-    one, two = Harness(100, credits=credits), Harness(100, credits=credits)
-    one.ready("a", rate=100 * MIB)
-    two.ready("a")
-    credit = credits.of("a")
-    assert credit.by_user == {one.state: START, two.state: START // 2}
-    for _ in range(START):
-        one.give("a")
-        two.give("a")
-    assert credit.by_user[one.state] == credit.by_user[two.state] == credit.size // 2
-    one(Stopped())
-    for number in list(one.state.tickets):
-        one(Answered(number, 0))
-    two.give("a")
-    assert credit.by_user == {two.state: credit.size}
 
 
 def test_check_finds_a_broken_state() -> None:

@@ -113,7 +113,7 @@ def _word(action: argparse.Action) -> str:
     """A positional argument in a line of usage: ` REF...`, ` [COMMAND]`; nothing for an option."""
     if action.option_strings:
         return ""
-    return {"+": f" {action.metavar}...", "?": f" [{action.metavar}]"}.get(
+    return {"+": f" {action.metavar}...", "?": f" [{action.metavar}]", "*": f" [{action.metavar}]..."}.get(
         str(action.nargs), f" {action.metavar}"
     )
 

@@ -175,12 +175,35 @@ def test_a_file_that_is_damaged_here_is_not_written(swarm: Swarm) -> None:
     path = make_file(swarm.folder("files") / "a.bin", 3 << 20)
     good = path.read_bytes()
     alice.ok("add", path)
-    status = os.stat(path)
-    with path.open("r+b") as stream:
-        stream.seek(2 << 20)
-        stream.write(bytes(100))
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    damage(path, 2 << 20)
     process = start(alice, "download", "a.bin", "-o", "-", "--timeout", "3")
     out, _ = process.communicate(timeout=SECONDS)
     assert process.returncode in (4, 6, 7)
     assert out == good[: 2 << 20]
+
+
+def damage(path: Path, at: int) -> None:
+    """Other octets, which neither size nor time tell of: whoever serves them lies without knowing."""
+    status = os.stat(path)
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(bytes(100))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_liar_among_the_sources(swarm: Swarm) -> None:
+    tracker = swarm.tracker()
+    liar, honest, bob = [swarm.peer(name, tracker) for name in ("liar", "honest", "bob")]
+    size = 24 << 20
+    first = make_file(swarm.folder("first") / "a.bin", size)
+    second = make_file(swarm.folder("second") / "a.bin", size)
+    content = liar.ok("add", first)[0]["id"]
+    for piece in range(0, 24, 2):
+        damage(first, piece << 20)
+    # Alone it gives nothing that could be written: its first piece is wrong.
+    process = start(bob, "-q", "download", content, "-o", "-", "--timeout", "3")
+    out, _ = process.communicate(timeout=SECONDS)
+    assert (process.returncode in (6, 9), out) == (True, b"")
+    honest.ok("add", second)
+    done = shell(bob, f"-q download {content} -o -", "| sha256sum")
+    assert (done.stdout.split()[0].decode(), statuses(done)) == (sha256(second), "0 0")

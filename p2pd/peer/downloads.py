@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 from p2pd.peer.attempt import Services
+from p2pd.peer.room import octets_needed
 from p2pd.peer.transfer import Transfer
 from p2pd.storage.root import Root, check_local_name
 from p2pd.storage.state import Download
@@ -96,7 +97,9 @@ class Downloads:
                 running.set_limit(wanted.limit)
             running.retry()
             return running
-        taken = await asyncio.to_thread(_check_target, wanted, target, self._services.space.floor)
+        taken, free = await asyncio.to_thread(_check_target, wanted, target)
+        if not taken:
+            await self._check_room(wanted, free)
         running = self._running(wanted, target)  # the same may have been asked for meanwhile
         if running is not None:
             return running
@@ -122,6 +125,18 @@ class Downloads:
             files=wanted.files,
         )
         return self._begin(row)
+
+    async def _check_room(self, wanted: Wanted, free: int) -> None:
+        floor, needed = self._services.space.floor, wanted.size
+        if free < needed + floor and not wanted.files:
+            needed = await octets_needed(self._services, wanted.content_id, wanted.size)
+        if free < needed + floor:
+            raise Fault(
+                "storage",
+                f"not enough room in {safe(wanted.directory)}: {needed} octets are needed and {floor} stay free,"
+                f" {free} are free",
+                "make room, or choose another directory with -o DIR",
+            )
 
     def _running(self, wanted: Wanted, target: str) -> Transfer | None:
         """The download under way of this content to this place."""
@@ -287,20 +302,13 @@ class Downloads:
             self.changed()
 
 
-def _check_target(wanted: Wanted, target: str, floor: int) -> bool:
-    """True when the target is taken and the policy does not allow for it. Raises StorageError for a directory that cannot be used."""
+def _check_target(wanted: Wanted, target: str) -> tuple[bool, int]:
+    """Whether the target is taken and the policy does not allow for it, and the octets that are free. Raises StorageError for a
+    directory that cannot be used."""
     shown = safe(wanted.directory)
     with Root(wanted.directory) as root:
         if not os.access(wanted.directory, os.W_OK | os.X_OK):
             raise Fault("storage", f"cannot write in {shown}", "choose another directory with -o DIR")
         # A folder that is there may be filled up: then "skip" is about the files in it.
-        if wanted.exists in (("fail",) if wanted.files else ("fail", "skip")) and root.exists(target):
-            return True
-        free = root.free_bytes()
-        if free < wanted.size + floor:
-            raise Fault(
-                "storage",
-                f"not enough room in {shown}: {wanted.size} octets are needed and {floor} stay free, {free} are free",
-                "make room, or choose another directory with -o DIR",
-            )
-    return False
+        policies = ("fail",) if wanted.files else ("fail", "skip")
+        return wanted.exists in policies and root.exists(target), root.free_bytes()

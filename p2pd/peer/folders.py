@@ -272,17 +272,25 @@ class Folders:
             self._store.hide_members(folder.folder_id, gone)
 
     async def _hash(self, job: FolderJob, todo: list[Found], report: Report) -> None:
+        """Hashes these; one batch is recorded and published while the next is hashed."""
         job.size = sum(found.stamp.size for found in todo)
-        for batch in _batches(todo):
-            hashed, left = await asyncio.to_thread(self._hash_batch, job, batch)
-            report.left += left
-            if hashed:
+        folder_id = job.folder.folder_id
+        recording: asyncio.Future[None] | None = None
+        try:
+            for batch in _batches(todo):
+                hashed, left = await asyncio.to_thread(
+                    hash_members, job.folder.path, batch, job.progress, job.stopped
+                )
+                report.left += left
+                if recording is not None:
+                    await recording
+                    self._changed()
+                put = asyncio.to_thread(self._store.put_members, folder_id, hashed, time.time())
+                recording = asyncio.ensure_future(put)
+        finally:
+            if recording is not None:
+                await recording
                 self._changed()
-
-    def _hash_batch(self, job: FolderJob, batch: list[Found]) -> tuple[list[Hashed], list[Left]]:
-        hashed, left = hash_members(job.folder.path, batch, job.progress, job.stopped)
-        self._store.put_members(job.folder.folder_id, hashed, time.time())
-        return hashed, left
 
     def _collect(self, folder: Folder, tree: Tree) -> Folder:
         """Makes what is live now the folder's collection."""

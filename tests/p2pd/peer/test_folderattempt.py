@@ -40,8 +40,8 @@ FILES: dict[str, bytes] = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short patience."""
-    monkeypatch.setattr(attempt_module, "HOPE_SECONDS", 0.3)
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(attempt_module, "HOPE_SECONDS", 2.0)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 4.0)
     monkeypatch.setattr(retries, "RETRIES", 0)
 
 
@@ -214,6 +214,7 @@ def test_wrong_octets_cost_their_sender_and_come_from_another(
 def test_from_one_who_cannot_send_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(swarm: Swarm) -> None:
         alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        monkeypatch.setattr(module, "IDLE_SECONDS", 0.2)
         identity = alice.service.router._identity
         monkeypatch.setattr(identity.__class__, "info", Info("p2pd/old"), raising=False)
         collection = await alice.share_folder("tree", {"a": b"one", "n": b"", "b": b"second"})

@@ -57,12 +57,14 @@ def test_a_paused_one_stays_so_over_a_restart_and_keeps_what_it_has(tmp_path: Pa
 
         spoil(alice, stop_after_two)
         transfer = await bob.begin(MANIFEST)
-        await eventually(lambda: transfer.verified == 2 * MIB)
+        await eventually(lambda: transfer.verified >= MIB)
         name = transfer.row.transfer_id
         downloads = bob.service.downloads
         assert await downloads.pause(name) == (transfer, True)
         assert await downloads.pause(name) == (transfer, False)
-        assert (transfer.phase, transfer.running, transfer.verified) == ("paused", False, 2 * MIB)
+        assert (transfer.phase, transfer.running) == ("paused", False)
+        kept = transfer.verified
+        assert kept >= MIB
         assert downloads.counts()["paused"] == 1
         await swarm.leave(bob)
         bob = await swarm.peer("bob")
@@ -76,7 +78,7 @@ def test_a_paused_one_stays_so_over_a_restart_and_keeps_what_it_has(tmp_path: Pa
         assert downloads.resume(name) == (again, True)
         assert downloads.resume(name) == (again, False)
         assert (await bob.ended(again)).state == "done"
-        assert again.resumed == 2 * MIB
+        assert again.resumed >= kept
         assert bob.read("downloaded_a.bin") == DATA
 
     in_swarm(tmp_path, work)
@@ -265,12 +267,12 @@ def test_one_that_lost_its_sources_lets_others_go_first(
         downloads = bob.service.downloads
         downloads.set_max_active(1)
         begun = await bob.begin(MANIFEST)
-        await eventually(lambda: begun.verified == 2 * MIB)
+        await eventually(lambda: begun.verified >= MIB)
         await swarm.leave(alice)
         await eventually(lambda: begun.phase == "stalled")
         assert (await bob.fetch(manifest_of(other))).state == "done"
         assert begun.row.error_code == "network"
-        assert begun.verified == 2 * MIB
+        assert begun.verified >= MIB
 
     in_swarm(tmp_path, work)
 

@@ -19,6 +19,7 @@ from protocol.ids import CONTENT_ID_SIZE, MIN_PREFIX, is_hex
 from protocol.limits import MAX_QUERY, MAX_TERMS
 from protocol.tracker import MAX_CURSOR, By, Hit, Search, Sort
 
+_OUTSIDE = 3  # what it costs a word that only the directories of a name have
 TRIGRAM = 3  # characters of the shortest word that the index can find
 
 Key = tuple[int | str, ...]
@@ -90,8 +91,12 @@ class Query:
         return self.min_size <= size <= self.max_size
 
     def rank(self, folded: str) -> int:
-        """0 when every word stands alone in the name; each costs 1 as a mere beginning, 2 elsewhere."""
-        return sum(_rank(word, folded) for word in self.words)
+        """0 when every word stands alone in the last component; each costs 1 as a mere beginning, 2 elsewhere, and 3 more when only
+        the directories have it: a folder comes before its files."""
+        leaf = folded.rpartition("/")[2]
+        return sum(
+            _rank(word, leaf) if word in leaf else _OUTSIDE + _rank(word, folded) for word in self.words
+        )
 
     def cursor(self, place: Place | None) -> str:
         """The opaque text that brings a later search to `place`; "" for None."""

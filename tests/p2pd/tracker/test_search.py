@@ -60,6 +60,10 @@ def test_a_name_matches_its_own_words_in_any_order(parts: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "rank"),
     [
+        ("photos", "photos", 0),
+        ("photos", "photos/summer", 3),
+        ("photos", "my photos 2/photo.jpg", 3),
+        ("photos sum", "photos/summer", 4),
         ("pad", "my pad.txt", 0),
         ("pad", "pad", 0),
         ("pad", "padding", 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from p2pd.tracker.registry import Registry
 from protocol.tracker import By, Gone, Hit, Sort
@@ -162,6 +163,20 @@ class FindingContract:
         assert len(registry.holders(b"\x01" * 32, b"", 9, 0.0)) == 2
         publish(registry, 1, 1, 2, [], [Gone(b"\x01" * 32, "alpha")])
         assert [hit.size for hit in find(registry, "alpha")] == [1]
+
+    def test_a_folder_says_how_many_files_it_has_and_a_lie_about_it_masks_nothing(
+        self, registry: Registry
+    ) -> None:
+        folder = replace(entry(1, "photos"), files=7)
+        join(registry, 1, folder, entry(2, "photos/a"))
+        join(registry, 2, entry(1, "photos"))
+        assert [hit.names[0] for hit in find(registry, "photos")][-1] == "photos/a", (
+            "a folder before its files"
+        )
+        assert {(hit.files, hit.sources) for hit in find(registry, "01" * 32, By.ID)} == {(7, 1), (0, 1)}
+        assert len(registry.holders(b"\x01" * 32, b"", 9, 0.0)) == 2
+        publish(registry, 1, 2, 3, [], [Gone(b"\x01" * 32, "photos")])
+        assert [hit.files for hit in find(registry, "photos", By.NAME)] == [0]
 
     def test_filters(self, registry: Registry) -> None:
         join(

@@ -39,6 +39,8 @@ COMMIT_OCTETS = 64 * MIB
 COMMIT_SECONDS = 5.0  # what a power cut may take from small files; a kill takes nothing
 IDLE_SECONDS = 10.0  # without a source that sends small files, they are tried one by one
 
+ASKED_ABOUT = 4  # files that are there already, to find out whether those who sent them are
+
 R = TypeVar("R")
 
 
@@ -284,11 +286,9 @@ class FolderAttempt(Attempt):
                 except StorageError:
                     raise
                 except Fault as fault:
-                    if (
-                        fault.code == "network"
-                        and not (await self._services.finder.find(self.row.content_id))[0]
-                    ):
-                        raise
+                    gone = fault.code in ("network", "not_found")
+                    if gone and not await self._somebody_has_of_it(tree):
+                        raise Fault("network", fault.message, fault.hint) from fault
                     faults[index] = fault
 
         # Each has the limit of the whole: under one, they go one after the other.
@@ -306,6 +306,17 @@ class FolderAttempt(Attempt):
         """Whether somebody may have this; True also when no tracker says."""
         found, faults = await self._services.finder.find(content_id)
         return bool(found or faults)
+
+    async def _somebody_has_of_it(self, tree: Tree) -> bool:
+        """Whether those who have the folder are there, also when it has changed since and is another collection now: then what
+        they do not have of it any more will not come."""
+        files = tree.collection.files
+        known = sorted(tree.hashed)
+        some = known[:: max(1, len(known) // ASKED_ABOUT)][:ASKED_ABOUT]
+        for content_id in (self.row.content_id, *(files[index].content_id for index in some)):
+            if await self._anybody(content_id):
+                return True
+        return False
 
     async def _single(self, tree: Tree, index: int, running: list[Attempt]) -> None:
         file = tree.collection.files[index]

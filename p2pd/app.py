@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import zmq
 
@@ -243,10 +244,11 @@ def _give_way(nice: int) -> None:
     Batch scheduling (sched(7)): a thread that wakes up does not push another of ours off its core. With the usual one the threads
     that carry octets interrupted those that seal and open thousands of times in a second, each time with cold caches.
     """
-    if hasattr(os, "setpriority"):
-        os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
-    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with suppress(OSError):  # a container may forbid either; a matter of manners, not of work
+        if hasattr(os, "setpriority"):
+            os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+        if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey) -> None:

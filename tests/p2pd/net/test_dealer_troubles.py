@@ -201,17 +201,19 @@ def test_an_answer_and_the_end_at_one_moment_are_one_answer(
     dialled.ready.get()
     link = dialled.link
 
-    def hold_the_reactor_until_both_are_there() -> None:
+    box: Box[tuple[object, bytes]] = Box()
+
+    def ask_and_hold_the_reactor_until_both_are_there() -> None:
+        link.ask(Interest(0, ID), lambda reply, payload: box.put((reply, bytes(payload))), 30.0)
         assert link._socket.poll(10_000)
         leave.set()
         assert link._monitor.poll(10_000)
 
-    box = dialled.ask(Interest(0, ID))
-    net.on(net.dialling, hold_the_reactor_until_both_are_there)
+    net.on(net.dialling, ask_and_hold_the_reactor_until_both_are_there)
     assert dialled.closed.get().code == "lost"
     # libzmq drops what it has not handed over when it may not reconnect: either is right, both are not.
     reply, _ = box.get()
-    assert reply == Available(1, True) or reply.code == "lost"
+    assert reply == Available(1, True) or (isinstance(reply, Lost) and reply.code == "lost")
     assert not box.items
 
 

@@ -70,6 +70,7 @@ BAN_SECONDS_FIRST = 60.0  # doubling
 BAN_SECONDS_MAX = 3600.0
 BAN_MEMORY_SECONDS = 24 * 3600.0  # after so long without a failure the doubling starts anew
 KNOWN_GOOD_SECONDS = 7 * 24 * 3600.0  # an address that authenticated is trusted more for so long
+MAX_BANS = 4096  # by hand, of devices and networks: each is compared with each connection
 MAX_TRACKED_ADDRESSES = 4096  # remembered at a time, oldest forgotten first: about 4 MiB
 UNAUTHENTICATED_SECONDS = 10.0  # a connection that has not authenticated by then is cut
 UNAUTHENTICATED_OCTETS = 16 * KIB  # and one that has sent more: a handshake takes under 3 KiB

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Protocol
 
+from p2pd.net.bans import Ban
 from p2pd.tracker.search import Page, Query
 from protocol.tracker import NO_EPOCH, Publish
 
@@ -97,10 +98,11 @@ def next_step(share: Share, batch: Publish) -> tuple[Step, Share]:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A device with a lease and the number of entries it shares."""
+    """A device with a lease, the number of entries it shares, and when the lease ends."""
 
     card: Card
     files: int
+    lease: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,21 @@ class Registry(Protocol):
 
         Returns how much was done; 0 means that nothing is left to do.
         """
+
+    def forget(self, device_id: bytes, now: float, limit: int) -> int:
+        """End the lease of one device and remove what is known of it; at most `limit` entries.
+
+        Returns how much was done; 0 means that nothing is left of it.
+        """
+
+    def ban(self, ban: Ban, now: float) -> None:
+        """Keep a ban, instead of an earlier one of this subject. Raises RegistryFull (bans)."""
+
+    def unban(self, subject: str) -> bool:
+        """Forget a ban. False when there was none."""
+
+    def bans(self, now: float) -> Sequence[Ban]:
+        """The bans that are not over, by subject: also those that others who share the store made."""
 
     def close(self) -> None:
         """Store everything and let go. May be called twice."""

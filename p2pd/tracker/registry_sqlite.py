@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from p2pd.net.bans import Ban
 from p2pd.storage.sqlite import Database, load_migrations
 from p2pd.tracker import entries_sqlite, search_sqlite
 from p2pd.tracker.registry import (
@@ -30,7 +31,7 @@ from p2pd.tracker.registry import (
 )
 from p2pd.tracker.search import Page, Query
 from protocol.errors import Fault
-from protocol.limits import MAX_DEVICES, MAX_FILES, MAX_FILES_PER_DEVICE
+from protocol.limits import MAX_BANS, MAX_DEVICES, MAX_FILES, MAX_FILES_PER_DEVICE
 from protocol.tracker import NO_EPOCH, Publish
 
 APPLICATION_ID = 0x70327472  # "p2tr"
@@ -52,10 +53,12 @@ class SqliteRegistry:
         max_devices: int = MAX_DEVICES,
         max_files: int = MAX_FILES,
         max_files_per_device: int = MAX_FILES_PER_DEVICE,
+        max_bans: int = MAX_BANS,
     ) -> None:
         self._max_devices = max_devices
         self._max_files = max_files
         self._max_share = max_files_per_device
+        self._max_bans = max_bans
         self._database = Database(path, load_migrations("p2pd.tracker"), APPLICATION_ID, "NORMAL")
         with _ours():
             self._database.query(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -241,6 +244,51 @@ class SqliteRegistry:
         self._entries -= removed
         self._devices -= devices
         return removed + devices + finished
+
+    def forget(self, device_id: bytes, now: float, limit: int) -> int:
+        """See Registry."""
+        with self._change() as cursor:
+            row = _device(cursor, device_id)
+            if row is None:
+                return 0
+            removed = entries_sqlite.drop(cursor, row["id"], _EVERY, limit)
+            finished = removed < limit
+            if finished:
+                cursor.execute("DELETE FROM device WHERE id = ?", (row["id"],))
+            else:
+                cursor.execute(
+                    "UPDATE device SET here = 0, lease = min(lease, ?2), epoch = ?1, revision = 0, stage_epoch = ?1,"
+                    " stage_revision = 0, files = 0, entries = entries - ?3 WHERE id = ?4",
+                    (NO_EPOCH, now, removed, row["id"]),
+                )
+        self._entries -= removed
+        self._devices -= finished
+        return removed + finished
+
+    # -- bans ---------------------------------------------------------------------------------------------
+
+    def ban(self, ban: Ban, now: float) -> None:
+        """See Registry."""
+        with self._change() as cursor:
+            cursor.execute("DELETE FROM ban WHERE until <= ? OR subject = ?", (now, ban.subject))
+            if cursor.execute("SELECT COUNT(*) FROM ban").fetchone()[0] >= self._max_bans:
+                raise RegistryFull("too many bans")
+            cursor.execute(
+                "INSERT INTO ban VALUES (?, ?, ?, ?)", (ban.subject, ban.until, ban.reason, ban.since)
+            )
+
+    def unban(self, subject: str) -> bool:
+        """See Registry."""
+        with self._change() as cursor:
+            return cursor.execute("DELETE FROM ban WHERE subject = ?", (subject,)).rowcount > 0
+
+    def bans(self, now: float) -> Sequence[Ban]:
+        """See Registry."""
+        with _ours():
+            rows = self._database.query(
+                "SELECT subject, until, reason, since FROM ban WHERE until > ? ORDER BY subject", (now,)
+            )
+        return [Ban(*row) for row in rows]
 
     def close(self) -> None:
         """See Registry."""

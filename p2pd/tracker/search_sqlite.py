@@ -305,9 +305,9 @@ def members(database: Database, content_id: bytes, after: bytes, limit: int, now
         " WHERE c.content_id = :content_id AND e.device = d.id AND e.generation >= d.generation)"
     )
     rows = database.query(
-        "SELECT d.device_id, d.observed, d.declared, d.port, d.files FROM device d"
+        "SELECT d.device_id, d.observed, d.declared, d.port, d.files, d.lease FROM device d"
         f" WHERE d.device_id > :after AND d.lease > :now{shares if content_id else ''}"
         " ORDER BY d.device_id LIMIT :most",
         {"content_id": content_id, "after": after, "now": now, "most": limit},
     )
-    return [Listing(Card(*row[:4]), row[4]) for row in map(tuple, rows)]
+    return [Listing(Card(*row[:4]), *row[4:]) for row in map(tuple, rows)]

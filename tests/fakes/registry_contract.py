@@ -1,8 +1,8 @@
 """The meaning of p2pd.tracker.registry.Registry, as tests that every implementation passes: devices and shares.
 
-An implementation's test file derives from `RegistryContract`, and from `FindingContract` in
-registry_contract_finding.py, and gives the fixture `store`: a callable that opens a registry over the same
-data each time, with bounds of 6 devices, 40 files and 10 files a device.
+An implementation's test file derives from `RegistryContract`, from `FindingContract` in registry_contract_finding.py
+and from `OperatingContract` in registry_contract_operating.py, and gives the fixture `store`: a callable that opens a
+registry over the same data each time, with bounds of 6 devices, 40 files, 10 files a device and 4 bans.
 """
 
 from __future__ import annotations

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from p2pd.storage.root import StorageFailed
 from p2pd.tracker.registry import Registry, RegistryError
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from protocol.tracker import By, Gone
 from tests.fakes.registry_contract import Open, RegistryContract, announce, device, entry, find, join, publish
 from tests.fakes.registry_contract_finding import FindingContract
+from tests.fakes.registry_contract_operating import OperatingContract
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Open:
     return lambda: SqliteRegistry(
-        tmp_path / "tracker.db", max_devices=6, max_files=40, max_files_per_device=10
+        tmp_path / "tracker.db", max_devices=6, max_files=40, max_files_per_device=10, max_bans=4
     )
 
 
@@ -28,6 +30,10 @@ class TestSqliteRegistry(RegistryContract):
 
 class TestSqliteFinding(FindingContract):
     """The contract: searches and lists."""
+
+
+class TestSqliteOperating(OperatingContract):
+    """The contract: bans, and what is forgotten by hand."""
 
 
 @pytest.fixture
@@ -171,7 +177,7 @@ def test_a_damaged_file_is_an_error_not_a_crash(tmp_path: Path) -> None:
         finally:
             broken.close()
 
-    with pytest.raises(RegistryError):
+    with pytest.raises((RegistryError, StorageFailed)):  # while it is used, or already when it is opened
         use()
 
 

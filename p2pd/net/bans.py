@@ -1,0 +1,112 @@
+"""Who is kept out: devices and networks, each with a reason and an end. Asked by listeners and dialling parts of any thread.
+
+The rule: what is here was stored before, so that a restart forgets nobody; this is only the copy that is quick to ask. A ban is of one
+subject, written in one way: a device id in base32, or a network in CIDR. Times are Unix seconds. Knows no sockets and no database.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from p2pd.net.addresses import Network, holds, parse_network
+from protocol.errors import Fault, RemoteProtocolError
+from protocol.ids import device_from_text, device_text
+
+FOR_EVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """`subject`: a device id in base32 or a network in CIDR; `until`: FOR_EVER, or when it ends."""
+
+    subject: str
+    until: float = FOR_EVER
+    reason: str = ""
+    since: float = 0.0
+
+    def left(self, now: float) -> float:
+        """Seconds until it ends."""
+        return max(0.0, self.until - now)
+
+
+def as_device(text: str) -> bytes | None:
+    """The device id that a text is, or None."""
+    try:
+        return device_from_text(text)
+    except RemoteProtocolError:
+        return None
+
+
+def subject_of(text: str) -> str:
+    """A whole device id, an address or a network as a person writes it, in the form of Ban.subject. Raises Fault usage."""
+    device_id = as_device(text.strip())
+    if device_id is not None:
+        return device_text(device_id)
+    try:
+        return str(parse_network(text))
+    except Fault as fault:
+        raise Fault(
+            "usage",
+            f"neither a device nor a network: {text!r}",
+            "write a device id as p2pctl peers shows it, 10.0.0.7 or 10.0.0.0/8",
+        ) from fault
+
+
+def covers(ban: Ban, device_id: bytes, host: str) -> bool:
+    """Is it about this device, or the address that it has?"""
+    device = as_device(ban.subject)
+    return device == device_id if device is not None else holds(parse_network(ban.subject), host)
+
+
+class Bans:
+    """The bans in force. `changed` is called after each change, on the thread of the change."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bans: dict[str, Ban] = {}
+        self._devices: dict[bytes, Ban] = {}
+        self._networks: list[tuple[Network, Ban]] = []
+        self.changed: Callable[[], object] = _nothing
+
+    def replace(self, bans: Iterable[Ban]) -> bool:
+        """These and no others. True when that is news."""
+        new = {ban.subject: ban for ban in bans}
+        with self._lock:
+            if new == self._bans:
+                return False
+            self._bans = new
+            self._devices = {}
+            self._networks = []
+            for ban in new.values():
+                device = as_device(ban.subject)
+                if device is not None:
+                    self._devices[device] = ban
+                else:
+                    self._networks.append((parse_network(ban.subject), ban))
+        self.changed()
+        return True
+
+    def of(self, device_id: bytes, host: str, now: float) -> Ban | None:
+        """The ban that keeps this device out, or this address ("" for none): the longer one of several."""
+        with self._lock:
+            found = [ban for ban in (self._devices.get(device_id),) if ban is not None]
+            if host:
+                found += [ban for network, ban in self._networks if holds(network, host)]
+        found = [ban for ban in found if ban.until > now]
+        return max(found, key=lambda ban: ban.until) if found else None
+
+    def networks(self, now: float) -> dict[Network, float]:
+        """The banned networks, each with the seconds left."""
+        with self._lock:
+            return {network: ban.left(now) for network, ban in self._networks if ban.until > now}
+
+    def all(self, now: float) -> list[Ban]:
+        """Those in force, by subject."""
+        with self._lock:
+            return sorted((ban for ban in self._bans.values() if ban.until > now), key=lambda b: b.subject)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -22,6 +22,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from p2pctl.client import Client
+from tests.fakes.schemas import validate_run
 
 T = TypeVar("T")
 
@@ -233,7 +234,7 @@ class Daemon:
         return f"{LOOPBACK}:{self.ports[self._role.capitalize()]}"
 
     def ctl(self, *words: str | Path, cwd: Path | None = None, seconds: float = CTL_SECONDS) -> Result:
-        """Runs p2pctl."""
+        """Runs p2pctl. What it prints as JSON must keep the published schemas."""
         done = subprocess.run(
             [sys.executable, "-m", "p2pctl", "--home", str(self.home), *map(str, words)],
             stdin=subprocess.DEVNULL,
@@ -244,6 +245,7 @@ class Daemon:
             timeout=seconds,
             check=False,
         )
+        validate_run(list(map(str, words)), done.returncode, done.stdout, done.stderr)
         return Result(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *words: str | Path, cwd: Path | None = None) -> list[dict[str, Any]]:

@@ -258,6 +258,12 @@ def test_commands_and_options_that_are_shown_exist(name: str) -> None:
                 assert word.strip("[].,:") in text, (program, words)
 
 
+def test_each_command_has_a_schema_of_what_it_prints() -> None:
+    """tests/test_schemas.py looks at what is in them; how to write one is in docs/schemas/README.md."""
+    for command in p2pctl.summaries():
+        assert (ROOT / f"docs/schemas/{command}.json").exists(), f"{command} has no schema"
+
+
 def test_the_readme_opens_with_two_commands() -> None:
     fence = re.search(r"^```\n(.*?)^```$", read("README.md"), flags=re.MULTILINE | re.DOTALL)
     assert fence is not None

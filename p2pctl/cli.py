@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from p2pctl.invocation import Invocation
+    from p2pctl.session import Session
 
 COMMANDS: dict[str, dict[str, str]] = {
     "share": {
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # the caller closed it (`>&-`)
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
-        status = _run(words)
+        status = _guarded(words, None)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -117,21 +118,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard()
         return BROKEN_PIPE
-    except Fault as fault:
-        return _report(fault, words)
     except OSError as error:
         _discard()
-        return _report(Fault("storage", f"input or output failed: {error}"), words)
+        return _report(_io(error), words)
+
+
+def run_line(words: Sequence[str], session: Session) -> int:
+    """Run one command line of several in this process; returns the exit status it would have as a process.
+
+    What fails is reported as always. INTERRUPTED and TERMINATED are of a signal that came while it ran. Raises BrokenPipeError when nobody
+    reads stdout any more, and nothing else (unless P2PCTL_DEBUG is set).
+    """
+    try:
+        status = _guarded(words, session)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _report(_io(error), words, session)
+
+
+def _guarded(words: Sequence[str], session: Session | None) -> int:
+    """One command line, whatever happens. Raises BrokenPipeError and OSError: only the caller knows what becomes of stdout."""
+    try:
+        return _run(words, session)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Fault as fault:
+        return _report(fault, words, session)
+    except OSError:
+        raise
     except (
         Exception
     ) as error:  # a person gets a line and a status, whatever went wrong; a traceback only on request
         if os.environ.get("P2PCTL_DEBUG"):
             raise
         message = f"p2pctl did not expect this: {type(error).__name__}: {error}"
-        return _report(Fault("failure", message, "P2PCTL_DEBUG=1 shows where it happened"), words)
+        return _report(Fault("failure", message, "P2PCTL_DEBUG=1 shows where it happened"), words, session)
 
 
-def _run(words: Sequence[str]) -> int:
+def _io(error: OSError) -> Fault:
+    return Fault("storage", f"input or output failed: {error}")
+
+
+def _run(words: Sequence[str], session: Session | None) -> int:
     command, rest = args.split(words)
     if command is None and args.asked(rest, "--version"):
         command = "version"
@@ -146,10 +179,13 @@ def _run(words: Sequence[str]) -> int:
         sys.stdout.write(parser.format_help())
         return OK
     values = args.parse(parser, rest)
+    name = ALIASES.get(command, command)
+    if session is not None:
+        session.adopt(name, parser, values)
 
     from p2pctl.invocation import Invocation
 
-    invocation = Invocation(ALIASES.get(command, command), values, os.environ, time.time())
+    invocation = Invocation(name, values, os.environ, time.time(), session)
     try:
         status: int = module.run(invocation)
         return status
@@ -170,11 +206,13 @@ def _stopped(invocation: Invocation, status: int) -> int:
     return status
 
 
-def _report(fault: Fault, words: Sequence[str]) -> int:
+def _report(fault: Fault, words: Sequence[str], session: Session | None = None) -> int:
     """Say what failed in the shape that was asked for, known even when the command line was wrong."""
     from p2pctl.render import note, report
 
     machine = args.asked(words, "--json", "--jsonl")
+    if session is not None and session.values is not None:
+        machine = machine or session.values.json or session.values.jsonl
     if fault.message == "no command was given" and not machine:
         note(overview().rstrip())
     else:

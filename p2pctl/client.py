@@ -68,8 +68,17 @@ class Client:
         self._socket: zmq.Socket[Any] | None = None
         self._monitor: zmq.Socket[Any] | None = None
         self._last_id = 0
+        self._unanswered: set[int] = set()
         self.path = ""
         """The socket in use, once connected."""
+
+    def renew(self, timeout_s: float | None) -> None:
+        """For the next command: the time begins anew. A connection that has ended, or on which an answer is still to come (somebody
+        stopped waiting for it), is dropped; the next request makes another."""
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._timeout_s = timeout_s
+        if self._unanswered or (self._monitor is not None and self._monitor.poll(0)):
+            self.close()
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -150,6 +159,7 @@ class Client:
                     socket.close(linger=0)
             self._context.term()
             self._context = self._socket = self._monitor = None
+        self._unanswered.clear()
 
     # -- connection -----------------------------------------------------------------------------------
 
@@ -253,6 +263,7 @@ class Client:
         except Fault as fault:
             answers[index] = fault
             return
+        self._unanswered.add(self._last_id)
         self._socket.send(data)
         under_way[self._last_id] = index
 
@@ -265,6 +276,8 @@ class Client:
     ) -> None:
         """Receive one message and put it where it belongs; one for a request given up earlier is dropped."""
         message = self._receive(self._remaining(waits))
+        if isinstance(message, Reply):
+            self._unanswered.discard(message.id)
         index = under_way.get(message.id)
         if index is None:
             return

@@ -18,19 +18,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import FrameType
 
+    from p2pctl.session import Session
+
 
 class Invocation:
-    """What a command's `run` gets. `now` is the time for ages, in seconds since 1970 UTC."""
+    """What a command's `run` gets. `now` is the time for ages, in seconds since 1970 UTC; `session` is there when
+    the process runs more than this one command.
+    """
 
     def __init__(
-        self, command: str, values: argparse.Namespace, environ: Mapping[str, str], now: float
+        self,
+        command: str,
+        values: argparse.Namespace,
+        environ: Mapping[str, str],
+        now: float,
+        session: Session | None = None,
     ) -> None:
         self.values = values
+        self.session = session
         self.environ = environ
         color = not (values.no_color or environ.get("NO_COLOR") or environ.get("TERM") == "dumb")
         shape = next((name for name in SHAPES if getattr(values, name)), "human")
         self.output = Output(command, shape, verbose=values.verbose, color=color, now=now)
         self.output.choose(values.columns, values.header)
+        if session is not None:
+            self.output.listener = session.heard
+            self.output.numbered = session.numbered
         self.progress: Silent = make(values.progress, values.quiet, color)
         self.goes_on: tuple[str, str] | None = None
         """Message and hint for a signal that ends the wait for work that goes on."""
@@ -46,12 +59,19 @@ class Invocation:
     @property
     def client(self) -> Client:
         if self._client is None:
-            self._client = self.new_client(self.timeout_s)
+            if self.session is None:
+                self._client = self.new_client(self.timeout_s)
+            else:
+                self._client = self.session.client(self._paths, self.timeout_s)
         return self._client
 
     def new_client(self, timeout_s: float | None) -> Client:
         """A connection of its own, for commands that try again."""
-        return Client(socket_paths(self.values.socket, self.values.home, self.environ), timeout_s)
+        return Client(self._paths, timeout_s)
+
+    @property
+    def _paths(self) -> list[str]:
+        return socket_paths(self.values.socket, self.values.home, self.environ)
 
     def waiting(self, message: str, hint: str) -> None:
         """From now on work goes on in the daemon whatever ends this process: say so if a signal does."""
@@ -66,9 +86,9 @@ class Invocation:
             self._restore = lambda: signal(SIGTERM, previous)
 
     def close(self) -> None:
-        """Remove the bar, drop the connection, give SIGTERM back."""
+        """Remove the bar, drop the connection unless it is the session's, give SIGTERM back."""
         self.progress.close()
-        if self._client is not None:
+        if self._client is not None and self.session is None:
             self._client.close()
         if self._restore is not None:
             self._restore()

@@ -61,7 +61,8 @@ class Output:
         self.terminal = sys.stdout.isatty()
         self._color = color
         self._items: list[Item] = []
-        self._count = 0
+        self.count = 0
+        """Items shown so far."""
         self._next: str | None = None
         self._partial = False
         self._warnings: list[str] = []
@@ -70,6 +71,10 @@ class Output:
         self._chosen: Sequence[str] | None = None
         self._header = False
         self._table: list[int] = []
+        self.listener: Callable[[str, list[Item]], None] | None = None
+        """Told the command and each page of its items."""
+        self.numbered = False
+        """Whether lists of finds show the numbers that `#N` means."""
 
     @property
     def human(self) -> bool:
@@ -84,7 +89,9 @@ class Output:
 
     def show(self, view: View, items: list[Item]) -> None:
         """Show one page of items, or keep it for the document."""
-        self._count += len(items)
+        if self.listener is not None:
+            self.listener(self.command, items)
+        self.count += len(items)
         if self.shape == "json":
             self._items += items
         elif self.shape == "jsonl":
@@ -128,7 +135,7 @@ class Output:
             if self._failed:
                 document["failed"] = self._failed
             self._write(_json(document) + "\n", "backslashreplace")
-        elif self.human and not self._count and not self._faults and view.empty:
+        elif self.human and not self.count and not self._faults and view.empty:
             note(view.empty)
         return combine(self._faults, total)
 

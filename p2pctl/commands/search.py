@@ -56,10 +56,16 @@ def run(invocation: Invocation) -> int:
 
 
 def _human(output: Output, items: list[dict[str, Any]]) -> None:
-    head = ("ID", ">SIZE", ">SOURCES", ">AGE", "NAME")
+    head = ["ID", ">SIZE", ">SOURCES", ">AGE", "NAME"]
     if output.verbose:
-        head = ("ID", "SHA256", ">SIZE", ">SOURCES", ">AGE", "LOCAL", "NAME")  # type: ignore[assignment]
-    output.table(head, [_row(output, item) for item in items])
+        head = ["ID", "SHA256", ">SIZE", ">SOURCES", ">AGE", "LOCAL", "NAME"]
+    rows = [_row(output, item) for item in items]
+    if output.numbered:
+        head.insert(0, ">#")
+        first = output.count - len(items) + 1
+        for number, row in enumerate(rows, first):
+            row.insert(0, f"#{number}")
+    output.table(head, rows)
 
 
 def _row(output: Output, item: dict[str, Any]) -> list[str]:

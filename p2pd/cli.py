@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from protocol.display import safe
 from protocol.errors import EXIT_STATUS, Fault
 from protocol.version import VERSION
 
@@ -152,15 +153,33 @@ def _common(command: argparse.ArgumentParser, *, secrets: bool = True) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; the exit status."""
+    args = argparse.Namespace()
     try:
-        return _run(parser().parse_args(argv))
+        parser().parse_args(argv, args)
+        return _run(args)
     except Fault as fault:
-        print(f"p2pd: {fault.message}", file=sys.stderr)
-        if fault.hint:
-            print(f"  hint: {fault.hint}", file=sys.stderr)
+        _report(fault, as_json=getattr(args, "json", False))
         return fault.exit_status
     except KeyboardInterrupt:
         return 130
+
+
+def _report(fault: Fault, *, as_json: bool) -> None:
+    """Says on stderr what is wrong; of several things each."""
+    if as_json:
+        document = {"schema": "p2p.error/1", "code": fault.code, "exit": fault.exit_status}
+        document |= {"message": fault.message, "hint": fault.hint}
+        print(json.dumps(document | ({"details": fault.details} if fault.details else {})), file=sys.stderr)
+        return
+    print(f"p2pd: {safe(fault.message)}", file=sys.stderr)
+    problems = fault.details.get("problems")
+    if isinstance(problems, list) and len(problems) > 1:
+        for problem in problems:
+            print(f"  {safe(problem['message'])}", file=sys.stderr)
+            if problem["hint"]:
+                print(f"    hint: {safe(problem['hint'])}", file=sys.stderr)
+    elif fault.hint:
+        print(f"  hint: {safe(fault.hint)}", file=sys.stderr)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -176,7 +195,7 @@ def _run(args: argparse.Namespace) -> int:
 
         print(make_invite(os.urandom(16)))
         return 0
-    from p2pd import config
+    from p2pd import config, overlay
 
     role = getattr(args, "role", command)
     settings = config.load(role, vars(args), os.environ)
@@ -192,6 +211,7 @@ def _run(args: argparse.Namespace) -> int:
             "device_key": str(settings.home / "device.key"),
             "network_key": str(settings.home / "network.key"),
             "database": str(settings.home / f"{role}.db"),
+            "overlay": str(overlay.path(settings.home)),
         }
         return _show(args.json, paths)
     return _serve(args, settings)

@@ -15,10 +15,10 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2pd.files import write_private
 from p2pd.logs import register_secret
 from protocol.display import safe
 from protocol.errors import Fault, LocalProtocolError
@@ -225,25 +225,7 @@ def _load(path: Path) -> dict[str, object] | None:
 
 
 def _store(path: Path, document: dict[str, object]) -> None:
-    """Writes the whole file or nothing: temporary file, fsync, rename, fsync of the directory."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.unlink(missing_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as stream:
-            stream.write(json.dumps({"format": _FORMAT, **document}).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise Fault("storage", f"cannot write {safe(str(path))}: {error.strerror}") from error
+    write_private(path, json.dumps({"format": _FORMAT, **document}).encode() + b"\n")
 
 
 def _damaged(path: Path, hint: str) -> Fault:

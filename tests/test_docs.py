@@ -58,10 +58,10 @@ def config_page() -> str:
     for name, key in KEYS.items():
         shown = str(key.default).lower() if isinstance(key.default, bool) else str(key.default or "")
         variable = "P2PD_" + name.upper().replace(".", "_")
-        row = f"| `{name.partition('.')[2]}` | {f'`{shown}`' if shown else ''} | `{variable}` | {key.help} |"
+        row = f"| `{name.partition('.')[2]}` | {f'`{shown}`' if shown else ''} | `{variable}` | {key.applies} | {key.help} |"
         sections.setdefault(name.partition(".")[0], []).append(row)
     tables = "\n".join(
-        f"\n## [{section}]\n\n| key | default | environment | meaning |\n|---|---|---|---|\n"
+        f"\n## [{section}]\n\n| key | default | environment | applies | meaning |\n|---|---|---|---|---|\n"
         + "\n".join(rows)
         for section, rows in sections.items()
     )
@@ -73,11 +73,16 @@ _CONFIG_HEAD = """\
 
 Made from `KEYS` in `p2pd/config.py`; `python -m tests.test_docs` writes this page.
 
-A flag wins over an environment variable, that over the file, and that over the default. The file is `p2pd.toml` in the
-configuration directory (`~/.config/p2pd`), or what `--config` or `P2PD_CONFIG` names; `p2pd check` says what is wrong with it
-and `p2pd paths` where everything is. The daemon never writes it. `p2pd tracker --help` and `p2pd peer --help` list the flags.
-`P2PD_HOME` and `P2PD_SOCKET` are short for the first two variables. A list in the environment is separated by commas. The
-password itself is never a setting.
+Where a value may come from; the first that gives one wins:
+
+1. a flag: `p2pd tracker --help` and `p2pd peer --help` list them
+2. an environment variable, `P2PD_SECTION_KEY`; a list is separated by commas
+3. the overlay, `overlay.toml` in the home, which only the daemon writes
+4. the file, `p2pd.toml` in the configuration directory (`~/.config/p2pd`), or what `--config` or `P2PD_CONFIG` names; the daemon
+   never writes it
+5. the default
+
+`P2PD_HOME` and `P2PD_SOCKET` are short for the first two variables. The password itself is never a setting.
 
 ```toml
 [peer]
@@ -87,6 +92,11 @@ trackers = ["192.168.1.100"]
 [password]
 file = "~/secret.txt"
 ```
+
+`p2pd check` names everything that is wrong, with file and line, and `p2pd paths` says where everything is. An unknown key, section or
+variable is an error, not a silent nothing.
+
+A key that applies *live* may change while the daemon runs, one that applies at *restart* waits for that.
 
 Without a `home`, a peer keeps its state in `~/.local/state/p2pd/peer` and a tracker in `~/.local/state/p2pd/tracker`;
 `XDG_STATE_HOME` moves both.

@@ -58,7 +58,7 @@ def test_paths_need_no_tracker(tmp_path: Path, capsys: pytest.CaptureFixture[str
     paths = json.loads(capsys.readouterr().out)
     assert paths["home"] == str(tmp_path)
     assert paths["socket"] == str(tmp_path / "control.sock")
-    assert set(paths) == {"config", "home", "socket", "device_key", "network_key", "database"}
+    assert set(paths) == {"config", "home", "socket", "device_key", "network_key", "database", "overlay"}
     assert main(["paths", "--role", "tracker"]) == 0
     assert "tracker.db" in capsys.readouterr().out
 
@@ -73,7 +73,7 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr()
     assert told.out == ""
     assert "peer.tracker" in told.err
-    assert "hint: did you mean 'peer.trackers'?" in told.err
+    assert "hint: did you mean peer.trackers?" in told.err
     assert main(["check"]) == EXIT_STATUS["usage"]
     assert main(["check", "--role", "tracker"]) == 0
 

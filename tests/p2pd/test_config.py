@@ -121,7 +121,9 @@ def test_an_announced_address() -> None:
         ("[peer]\ntrackers = [1]", ["peer.trackers", "list"]),
         ("[log]\nlevel = 'loud'", ["log.level", "debug"]),
         ("listen = '1'", ["outside a section"]),
-        ("[zzz]\nqqq = 1", ["zzz.qqq", "known settings"]),
+        ("[zzz]\nqqq = 1", [":1: ", "[zzz]", "known sections"]),
+        ("[peer]\n\nlissten = '1'", ["p2pd.toml:3: "]),
+        ("[daemon]\nhome = 'x'\nhome = 'y'", ["p2pd.toml:3: "]),
         ("[peer", ["p2pd.toml"]),
         ("\udcff", ["p2pd.toml"]),
     ],
@@ -132,6 +134,52 @@ def test_a_file_that_is_wrong(tmp_path: Path, text: str, words: list[str]) -> No
     told = fault(flags={"config": str(file)})
     for word in words:
         assert word in told.message + told.hint
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "p2pd.toml"
+    file.write_text("[peer]\nlisten = '1:2:3'\nmax_downloads = 0\n\n[pear]\nx = 1\n")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "overlay.toml").write_text("[log]\nlevel = 'loud'\n[daemon]\nhome = '/'\n")
+    told = fault(
+        flags={"config": str(file), "daemon.home": str(home), "limit.up": "fast"},
+        environ={"P2PD_LOG_FROMAT": "json", "P2PD_LOG_FORMAT": "xml"},
+    )
+    problems = told.details["problems"]
+    assert isinstance(problems, list)
+    assert [(problem["where"], problem["key"]) for problem in problems] == [
+        ("--limit-up", "limit.up"),
+        ("P2PD_LOG_FORMAT", "log.format"),
+        ("P2PD_LOG_FROMAT", "P2PD_LOG_FROMAT"),
+        (f"{file}:2", "peer.listen"),
+        (f"{file}:3", "peer.max_downloads"),
+        (f"{file}:5", "pear"),
+        (f"{home}/overlay.toml:2", "log.level"),
+        (f"{home}/overlay.toml:4", "daemon.home"),
+    ]
+    assert told.message == "8 settings are wrong"
+
+
+def test_the_overlay_of_the_home_is_between_environment_and_file(tmp_path: Path) -> None:
+    file = tmp_path / "p2pd.toml"
+    file.write_text(f"[daemon]\nhome = '{tmp_path}'\n[peer]\nlisten = '1'\nmax_downloads = 1\n")
+    (tmp_path / "overlay.toml").write_text(
+        "[peer]\nlisten = '2'\nmax_downloads = 2\nshare_downloads = false\n"
+    )
+    sources = config.gather("peer", {"config": str(file)}, {"P2PD_PEER_MAX_DOWNLOADS": "3"})
+    settings = config.compose(sources)
+    assert settings.peer_listen == Endpoint("", 2)
+    assert (settings.max_downloads, settings.share_downloads) == (3, False)
+    assert sources.home == tmp_path
+    (tmp_path / "overlay.toml").write_text("[peer]\nlisten = '5'\n")
+    assert config.compose(sources.again()).peer_listen == Endpoint("", 5)
+    assert config.compose(sources.with_overlay({})).peer_listen == Endpoint("", 1)
+
+
+def test_the_overlay_of_a_wrong_home_is_not_looked_at() -> None:
+    told = fault(flags={"daemon.home": "~nobody-of-this-name/x"})
+    assert len(told.details["problems"]) == 1  # type: ignore[arg-type]
 
 
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:

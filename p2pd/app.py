@@ -133,7 +133,9 @@ class App:
     _peer_shown = ""
 
     def _identity(self, device: DeviceKey) -> Identity:
-        info = Info(f"p2pd/{VERSION}", features=Feature.CONTENTS | Feature.PACE | Feature.FETCHING)
+        info = Info(
+            f"p2pd/{VERSION}", features=Feature.CONTENTS | Feature.PACE | Feature.FETCHING | Feature.TERMS
+        )
         return Identity(self._secret, device, info, os.urandom)
 
     def _shown_host(self, listen: Endpoint, announce: str) -> str:

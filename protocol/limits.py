@@ -98,9 +98,13 @@ MAX_FETCHING = 256  # contents that a device says it is fetching: a message of 9
 MAX_PUBLISH_ENTRIES = 200  # in one message
 SEARCHES_PER_SECOND = 5
 SEARCH_BURST = 20
+LISTS_PER_SECOND = (
+    100  # pages of everything: each is a walk along an index, and a million files are two thousand of them
+)
+LIST_BURST = 400
 MAX_QUERY = 128  # octets of a search text
-MAX_TERMS = 8  # words of a search text
-MAX_HITS = 200  # in one answer; more by cursor
+MAX_TERMS = 8  # words and phrases of a search, and as many that it is without
+MAX_HITS = 500  # in one answer; more by cursor
 MAX_SOURCES = 50  # addresses in one answer
 MAX_HIT_NAMES = 16  # names of one content in a hit
 MAX_ANSWER = 60 * KIB  # octets of one page of hits: any answer then fits the header of a record

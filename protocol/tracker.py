@@ -27,8 +27,10 @@ from protocol.limits import (
     MAX_HITS,
     MAX_PATH,
     MAX_PUBLISH_ENTRIES,
+    MAX_QUERY,
     MAX_REPLY,
     MAX_SOURCES,
+    MAX_TERMS,
 )
 from protocol.names import check_path
 
@@ -37,6 +39,8 @@ NO_EPOCH = bytes(EPOCH_SIZE)
 """Share epoch that no device uses: the tracker knows nothing complete of this device."""
 MIN_PORT = 1024
 MAX_CURSOR = 2048
+PLAIN_HITS = 200
+"""Most hits that a Search may ask of a tracker without Feature.TERMS."""
 MAX_TEXT = 128
 _PUBLISH_ROOM = MAX_CONTROL_MESSAGE - 256  # for the lists of a Publish; its other fields need under 64
 
@@ -55,6 +59,7 @@ Cursor = Annotated[str, Meta(max_length=MAX_CURSOR)]
 Seconds = Annotated[int, Meta(ge=0, le=86_400)]
 Files = Annotated[int, Meta(ge=0, le=MAX_COLLECTION_ENTRIES)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Parts = Annotated[list[Annotated[str, Meta(min_length=1, max_length=MAX_QUERY)]], Meta(max_length=MAX_TERMS)]
 
 
 class By(IntEnum):
@@ -62,7 +67,7 @@ class By(IntEnum):
 
     TEXT = 0  # words, each a substring of the name
     ID = 1  # content id in hex, or its first 8 digits and more
-    SHA256 = 2  # SHA-256 of the whole file in hex
+    SHA256 = 2  # SHA-256 of the whole file in hex, or its first 8 digits and more (Feature.TERMS)
     NAME = 3  # the exact shared name
     ALL = 4  # no text: everything, in the order of names
 
@@ -165,8 +170,18 @@ class Search(Struct, frozen=True, array_like=True, tag=18, forbid_unknown_fields
     min_size: Size = 0
     max_size: Size = MAX_FILE
     sort: Sort = Sort.RELEVANCE
-    limit: Annotated[int, Meta(ge=1, le=MAX_HITS)] = MAX_HITS
+    limit: Annotated[int, Meta(ge=1, le=MAX_HITS)] = PLAIN_HITS
     cursor: Cursor = ""
+
+
+class SearchTerms(Search, frozen=True, array_like=True, tag=24, forbid_unknown_fields=True):
+    """A Search by TEXT that says more: names that hold every phrase (adjacent whole words), and none of the words and
+    phrases that it is to be without. Only for a tracker with Feature.TERMS.
+    """
+
+    phrases: Parts = []
+    without: Parts = []
+    without_phrases: Parts = []
 
 
 class Find(Struct, frozen=True, array_like=True, tag=19, forbid_unknown_fields=True):
@@ -279,7 +294,7 @@ class TrackerStats(Struct, frozen=True, array_like=True, tag=39, forbid_unknown_
     refusals: Count
 
 
-AnyRequest = Announce | Publish | Search | Find | Peers | Bye | Stats | Fetching
+AnyRequest = Announce | Publish | Search | SearchTerms | Find | Peers | Bye | Stats | Fetching
 AnyReply = Announced | Published | Hits | Sources | PeerList | Refused | Ok | TrackerStats
 
 _requests: codec.Decoder[AnyRequest] = codec.Decoder(AnyRequest, MAX_CONTROL_MESSAGE)

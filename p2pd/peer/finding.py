@@ -18,8 +18,11 @@ from p2pd.storage.state import Published, Share, State
 from protocol.control import Reference, parse_reference
 from protocol.display import safe
 from protocol.errors import Fault
+from protocol.frames import Feature
+from protocol.ids import CONTENT_ID_SIZE
 from protocol.limits import MAX_FILE, MAX_HITS
-from protocol.tracker import By, Hit, Hits, Member, PeerList, Peers, Search, Sort
+from protocol.searching import Terms, fold, terms
+from protocol.tracker import PLAIN_HITS, By, Hit, Hits, Member, PeerList, Peers, Search, SearchTerms, Sort
 
 SETTLE_SECONDS = 4.0  # how long the first connection to a tracker is waited for
 
@@ -43,6 +46,36 @@ class Query:
     min_size: int = 0
     max_size: int = MAX_FILE
     sort: Sort = Sort.RELEVANCE
+    phrases: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    without_phrases: tuple[str, ...] = ()
+
+    def terms(self) -> Terms:
+        """What names must and must not hold. Raises searching.BadTerms."""
+        suffix = "." + fold(self.ext.removeprefix(".")) if self.ext else ""
+        return terms(self.text, self.phrases, self.without, self.without_phrases, suffix)
+
+    def message(self, features: int, limit: int, cursor: str) -> Search:
+        """The question to a tracker with these features."""
+        if features & Feature.TERMS:
+            return SearchTerms(
+                0,
+                self.by,
+                self.text,
+                self.ext,
+                self.min_size,
+                self.max_size,
+                self.sort,
+                min(limit, MAX_HITS),
+                cursor,
+                list(self.phrases),
+                list(self.without),
+                list(self.without_phrases),
+            )
+        # An older tracker is asked for all the words, wherever they are; what it should not have found is left out here.
+        text = " ".join(filter(None, (self.text, *self.phrases)))
+        plain = (self.by, text, self.ext, self.min_size, self.max_size, self.sort)
+        return Search(0, *plain, min(limit, PLAIN_HITS), cursor)
 
 
 class Finder:
@@ -86,18 +119,14 @@ class Finder:
     async def _search_one(
         self, tracker: TrackerClient, query: Query, limit: int, cursor: str
     ) -> Hits | Fault:
-        message = Search(
-            0,
-            query.by,
-            query.text,
-            query.ext,
-            query.min_size,
-            query.max_size,
-            query.sort,
-            min(limit, MAX_HITS),
-            cursor,
-        )
-        reply: Hits | Fault = await _ask(tracker, message, Hits)
+        older = not tracker.features & Feature.TERMS
+        if older and query.by is By.SHA256 and len(query.text) < 2 * CONTENT_ID_SIZE:
+            return Hits(0, [], "")  # it knows whole ones only
+        reply: Hits | Fault = await _ask(tracker, query.message(tracker.features, limit, cursor), Hits)
+        if older and isinstance(reply, Hits) and (query.phrases or query.without or query.without_phrases):
+            wanted = query.terms()
+            found = [hit for hit in reply.items if any(wanted.matches(fold(name)) for name in hit.names)]
+            return Hits(reply.req, found, reply.next)
         return reply
 
     async def members(self, content_id: bytes, cursor: str) -> tuple[list[Member], str, list[Fault]]:

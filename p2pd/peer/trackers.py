@@ -100,6 +100,11 @@ class TrackerClient:
         """True while requests can be sent."""
         return self._link is not None and self.state == "connected"
 
+    @property
+    def features(self) -> int:
+        """Bits of the tracker's Info; 0 while there is no connection."""
+        return self._link.features if self._link is not None else 0
+
     async def request(self, message: Any, timeout: float = REQUEST_SECONDS) -> Any:
         """The tracker's reply. Raises Fault network, auth or refused."""
         link = self._link

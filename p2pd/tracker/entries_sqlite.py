@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from sqlite3 import Cursor
 
-from p2pd.tracker.search import fold
+from protocol.searching import fold
 from protocol.tracker import Entry, Gone
 
 

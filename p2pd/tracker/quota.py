@@ -15,6 +15,8 @@ from protocol.limits import (
     ANNOUNCE_SECONDS_MIN,
     FIND_BURST,
     FINDS_PER_SECOND,
+    LIST_BURST,
+    LISTS_PER_SECOND,
     MAX_DEVICES,
     PUBLISH_BURST,
     PUBLISHES_PER_SECOND,
@@ -28,7 +30,8 @@ class Kind(Enum):
 
     ANNOUNCE = (1 / ANNOUNCE_SECONDS_MIN, ANNOUNCE_BURST)
     PUBLISH = (PUBLISHES_PER_SECOND, PUBLISH_BURST)
-    SEARCH = (SEARCHES_PER_SECOND, SEARCH_BURST)  # everything that reads lists: Search by text or all, Peers
+    SEARCH = (SEARCHES_PER_SECOND, SEARCH_BURST)  # what ranks: Search by text; and Peers
+    LIST = (LISTS_PER_SECOND, LIST_BURST)  # Search by all
     FIND = (FINDS_PER_SECOND, FIND_BURST)  # what looks up one thing: Find, Search by id or name, Stats
 
 

@@ -1,13 +1,11 @@
-"""What a search means, apart from how a database finds it: folding, words, ranking, cursors.
+"""A search as a registry sees it: checked terms, pages, cursors. What matches, and how well, is protocol/searching.py.
 
-The rule: the text of a search is data. Words are only compared, here or as bound parameters; nothing of them
-reaches a query language. A registry produces candidates in a fixed order (`Place`), this module says which
-match, how good they are and where the next page begins.
+The rule: a registry produces candidates in a fixed order (`Place`), ranks them by `sort_key`, which knows nothing of
+the registry, and so finds the same hits in the same order as any other (tests/fakes/naive_search.py is the meaning).
 """
 
 from __future__ import annotations
 
-import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -16,10 +14,9 @@ from protocol.codec import Decoder, encode
 from protocol.display import hidden
 from protocol.errors import RemoteProtocolError
 from protocol.ids import CONTENT_ID_SIZE, MIN_PREFIX, is_hex
-from protocol.limits import MAX_QUERY, MAX_TERMS
-from protocol.tracker import MAX_CURSOR, By, Hit, Search, Sort
+from protocol.searching import BadTerms, Terms, fold, terms
+from protocol.tracker import MAX_CURSOR, By, Hit, Search, SearchTerms, Sort
 
-_OUTSIDE = 3  # what it costs a word that only the directories of a name have
 TRIGRAM = 3  # characters of the shortest word that the index can find
 
 Key = tuple[int | str, ...]
@@ -36,17 +33,19 @@ class BadCursor(BadQuery):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far the candidates were followed, exclusive; what the fields hold depends on the kind of search.
+    """How far the candidates were followed, exclusive; what the fields hold depends on the kind of search and on the
+    registry.
 
-    TEXT: `name` and `content` are rows; `key` is a position among the ranked candidates after them. NAME,
-    SHA256: `content` is a row. ID: `text` is content id and SHA-256 in hex, `content` a size, `name` a
-    number of files. ALL: `text` is a name, `content` a row.
+    TEXT: `stage`, `name` and `content` are the registry's own; `key` is a position among the ranked candidates after
+    them. NAME: `content` is a row. SHA256: `text` is one in hex, `content` a row. ID: `text` is content id and
+    SHA-256 in hex, `content` a size, `name` a number of files. ALL: `text` is a name, `content` a row.
     """
 
     name: int = 0
     content: int = 0
     text: str = ""
     key: Key = ()
+    stage: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +60,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A checked search. `words` are folded, each once; `suffix` is "" or a folded ".ext"."""
+    """A checked search. `terms`: what names must and must not hold; for other searches than TEXT only the suffix."""
 
     by: By
     text: str
-    words: tuple[str, ...]
-    suffix: str
+    terms: Terms
     min_size: int
     max_size: int
     sort: Sort
@@ -77,109 +75,91 @@ class Query:
     def trigrams(self) -> tuple[str, ...]:
         """The three-character strings that every match contains; empty when all words are shorter."""
         found: dict[str, None] = {}
-        for word in (*self.words, self.suffix):
+        phrases = (word for phrase in self.terms.phrases for word in phrase.replace("/", " ").split())
+        for word in (*self.terms.words, *phrases, self.terms.suffix):
             for start in range(len(word) - TRIGRAM + 1):
                 found[word[start : start + TRIGRAM]] = None
         return tuple(found)
-
-    def matches(self, folded: str) -> bool:
-        """Does a folded name hold every word and end with the suffix? True for searches without words."""
-        return folded.endswith(self.suffix) and all(word in folded for word in self.words)
 
     def fits(self, size: int) -> bool:
         """Is a size, in octets, within the bounds?"""
         return self.min_size <= size <= self.max_size
 
-    def rank(self, folded: str) -> int:
-        """0 when every word stands alone in the last component; each costs 1 as a mere beginning, 2 elsewhere, and 3 more when only
-        the directories have it: a folder comes before its files."""
-        leaf = folded.rpartition("/")[2]
-        return sum(
-            _rank(word, leaf) if word in leaf else _OUTSIDE + _rank(word, folded) for word in self.words
-        )
-
     def cursor(self, place: Place | None) -> str:
         """The opaque text that brings a later search to `place`; "" for None."""
         if place is None:
             return ""
-        fields = (self.digest, place.name, place.content, place.text, place.key)
+        fields = (self.digest, place.name, place.content, place.text, place.key, place.stage)
         return urlsafe_b64encode(encode(fields)).decode("ascii").rstrip("=")
 
 
 def parse(message: Search) -> Query:
     """The search that `message` asks for. Raises BadQuery, or BadCursor for a cursor of another search."""
     text, suffix = message.text, ""
-    words: tuple[str, ...] = ()
+    parts: tuple[list[str], list[str], list[str]] = ([], [], [])
     if message.ext:
         suffix = "." + fold(message.ext.removeprefix("."))
         if suffix == "." or "/" in suffix or any(map(hidden, suffix)):
             raise BadQuery("not an extension")
+    if isinstance(message, SearchTerms):
+        parts = (message.phrases, message.without, message.without_phrases)
+        if message.by is not By.TEXT and any(parts):
+            raise BadQuery("only a search by text has phrases, or is without something")
+    wanted = Terms(suffix=suffix)
     if message.by is By.TEXT:
-        if len(text.encode("utf-8")) > MAX_QUERY:
-            raise BadQuery(f"the text is longer than {MAX_QUERY} octets")
-        words = tuple(dict.fromkeys(fold(text).split()))
-        if len(words) > MAX_TERMS:
-            raise BadQuery(f"more than {MAX_TERMS} words")
-        if not words and not suffix:
-            raise BadQuery("nothing to search for")
-        if any(hidden(character) for word in words for character in word):
-            raise BadQuery("characters that no name holds")
-    elif message.by is By.ID and not (MIN_PREFIX <= len(text) <= 2 * CONTENT_ID_SIZE and is_hex(text)):
-        raise BadQuery("not a content id, nor 8 or more digits of one")
-    elif message.by is By.SHA256 and not (len(text) == 2 * CONTENT_ID_SIZE and is_hex(text)):
-        raise BadQuery("not a SHA-256")
+        try:
+            wanted = terms(text, *parts, suffix)
+        except BadTerms as error:
+            raise BadQuery(str(error)) from error
+    elif message.by in (By.ID, By.SHA256):
+        if not (MIN_PREFIX <= len(text) <= 2 * CONTENT_ID_SIZE and is_hex(text)):
+            what = "content id" if message.by is By.ID else "SHA-256"
+            raise BadQuery(f"not a {what}, nor {MIN_PREFIX} or more digits of one")
     elif message.by is By.NAME and not text:
         raise BadQuery("no name")
     elif message.by is By.ALL and text:
         raise BadQuery("a listing of everything takes no text")
-    what = (int(message.by), text, suffix, message.min_size, message.max_size, int(message.sort))
-    digest = blake2b(encode(what), digest_size=8).digest()
+    what_for = (int(message.by), text, suffix, message.min_size, message.max_size, int(message.sort), parts)
+    digest = blake2b(encode(what_for), digest_size=8).digest()
     after = _place(message, digest)
-    return Query(
-        message.by, text, words, suffix, message.min_size, message.max_size, message.sort, after, digest
-    )
+    return Query(message.by, text, wanted, message.min_size, message.max_size, message.sort, after, digest)
 
 
-def fold(text: str) -> str:
-    """Text as it is compared: without case, accents and compatibility forms (Unicode NFKD, then casefold)."""
-    if text.isascii():
-        return text.lower()
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(character for character in plain if not unicodedata.combining(character))
-    return unicodedata.normalize("NFKD", plain.casefold())
+def claim_of(content_id: bytes, sha256: bytes, size: int, files: int) -> str:
+    """A content as one text, the last word of every order."""
+    return f"{content_id.hex()}{sha256.hex()}{size:016x}{files:08x}"
 
 
-def sort_key(sort: Sort, rank: int, sources: int, newest: int, size: int, name: str, row: int) -> Key:
-    """Where a candidate stands; the content's row makes it unique. `name` is its best matching name."""
+def sort_key(sort: Sort, rank: int, sources: int, newest: int, size: int, name: str, claim: str) -> Key:
+    """Where a candidate stands. `name` is its best matching name, `claim` is `claim_of` it and makes it unique."""
     if sort is Sort.SOURCES:
-        return (-sources, rank, -newest, row)
+        return (-sources, rank, -newest, name, claim)
     if sort is Sort.SIZE:
-        return (-size, row)
+        return (-size, name, claim)
     if sort is Sort.NAME:
-        return (name, row)
+        return (name, claim)
     if sort is Sort.AGE:
-        return (-newest, row)
-    return (rank, -sources, -newest, row)
+        return (-newest, name, claim)
+    return (rank, -sources, -newest, name, claim)
 
 
 def order(key: Key) -> Key:
     """`key` in comparable form: names by their folded form first."""
-    if isinstance(key[0], str):
-        return (fold(key[0]), *key)
-    return key
+    name = key[-2]
+    assert isinstance(name, str)
+    return (*key[:-2], fold(name), name, key[-1])
 
 
 _KEY_TYPES: dict[Sort, tuple[type, ...]] = {
-    Sort.RELEVANCE: (int, int, int, int),
-    Sort.SOURCES: (int, int, int, int),
-    Sort.SIZE: (int, int),
-    Sort.NAME: (str, int),
-    Sort.AGE: (int, int),
+    Sort.RELEVANCE: (int, int, int, str, str),
+    Sort.SOURCES: (int, int, int, str, str),
+    Sort.SIZE: (int, str, str),
+    Sort.NAME: (str, str),
+    Sort.AGE: (int, str, str),
 }
 
-_cursors: Decoder[tuple[bytes, int, int, str, Key]] = Decoder(
-    tuple[bytes, int, int, str, tuple[int | str, ...]], MAX_CURSOR
-)
+_Cursor = tuple[bytes, int, int, str, tuple[int | str, ...], int]
+_cursors: Decoder[_Cursor] = Decoder(_Cursor, MAX_CURSOR)
 
 
 def _place(message: Search, digest: bytes) -> Place:
@@ -187,26 +167,14 @@ def _place(message: Search, digest: bytes) -> Place:
         return Place()
     try:
         octets = urlsafe_b64decode(message.cursor.encode("ascii") + b"=" * (-len(message.cursor) % 4))
-        mark, name, content, text, key = _cursors.decode(octets)
+        mark, name, content, text, key, stage = _cursors.decode(octets)
     except (ValueError, RemoteProtocolError) as error:
         raise BadCursor("bad cursor") from error
-    if mark != digest or not (0 <= name < 2**62 and 0 <= content < 2**62):
+    if mark != digest or not (0 <= name < 2**62 and 0 <= content < 2**62 and 0 <= stage < 2**62):
         raise BadCursor("bad cursor")
-    if message.by is By.ID and not (len(text) == 4 * CONTENT_ID_SIZE and is_hex(text)):
+    digits = {By.ID: 4 * CONTENT_ID_SIZE, By.SHA256: 2 * CONTENT_ID_SIZE}.get(message.by)
+    if digits is not None and not (len(text) == digits and is_hex(text)):
         raise BadCursor("bad cursor")
     if key and tuple(type(part) for part in key) != _KEY_TYPES[message.sort]:
         raise BadCursor("bad cursor")
-    return Place(name, content, text, key)
-
-
-def _rank(word: str, folded: str) -> int:
-    best = 2
-    start = folded.find(word)
-    while start >= 0:
-        if start == 0 or not (folded[start - 1].isalnum() and word[0].isalnum()):
-            end = start + len(word)
-            if end == len(folded) or not (folded[end].isalnum() and word[-1].isalnum()):
-                return 0
-            best = 1
-        start = folded.find(word, start + 1)
-    return best
+    return Place(name, content, text, key, stage)

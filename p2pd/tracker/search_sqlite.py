@@ -15,9 +15,10 @@ from typing import Any
 
 from p2pd.storage.sqlite import Database
 from p2pd.tracker.registry import Card, Listing
-from p2pd.tracker.search import Key, Page, Place, Query, fold, order, sort_key
+from p2pd.tracker.search import Key, Page, Place, Query, claim_of, order, sort_key
 from protocol.ids import CONTENT_ID_SIZE
 from protocol.limits import MAX_FILE, MAX_HIT_NAMES
+from protocol.searching import fold
 from protocol.tracker import By, Hit, Sort
 
 NAMES = 50_000  # looked at for one page when words are too short for the index
@@ -50,6 +51,7 @@ class _Candidate:
     after: Place
     weight: int = 0
     size: int = 0
+    claim: str = ""
 
 
 def search(database: Database, query: Query, limit: int, now: float) -> Page:
@@ -65,7 +67,8 @@ class _Finder:
         self._query = query
         self._limit = limit
         self._now = now
-        needles = (*query.words, query.suffix) if query.suffix else query.words
+        self._terms = query.terms
+        needles = (*query.terms.words, query.terms.suffix) if query.terms.suffix else query.terms.words
         self._needles = {f"needle{i}": needle for i, needle in enumerate(needles)}
         self._holds_needles = "".join(f" AND instr(n.folded, :{key})" for key in self._needles)
 
@@ -89,8 +92,9 @@ class _Finder:
         )
         rows = self._rows(
             # the outer ORDER BY keeps SQLite from weighing rows that the inner LIMIT leaves out
-            f"SELECT l.name, l.text, l.folded, l.content, l.size, {_SERVED}, {_WEIGHT} FROM ("
-            "SELECT n.id AS name, n.name AS text, n.folded, b.content, c.size"
+            f"SELECT l.name, l.text, l.folded, l.content, l.size, l.content_id, l.sha256, l.files,"
+            f" {_SERVED}, {_WEIGHT} FROM (SELECT n.id AS name, n.name AS text, n.folded, b.content, c.size,"
+            " c.content_id, c.sha256, c.files"
             f" FROM (SELECT t.rowid AS id FROM {source} BETWEEN :name AND :stop) m"
             " CROSS JOIN name n ON n.id = m.id CROSS JOIN label b ON b.name = n.id"
             " CROSS JOIN content c ON c.id = b.content"
@@ -112,10 +116,11 @@ class _Finder:
     def _contents(self, rows: Iterable[Any]) -> Iterable[_Candidate]:
         """The labels of a window by content, those that match and are served."""
         found: dict[int, _Candidate] = {}
-        for _, name, folded, row, size, served, weight in rows:
-            if served and self._query.fits(size) and self._query.matches(folded):
-                candidate = found.setdefault(row, _Candidate(row, [], Place(), weight, size))
-                candidate.names.append((self._query.rank(folded), folded, name))
+        for _, name, folded, row, size, content_id, sha256, files, served, weight in rows:
+            if served and self._query.fits(size) and self._terms.matches(folded):
+                claim = claim_of(content_id, sha256, size, files)
+                candidate = found.setdefault(row, _Candidate(row, [], Place(), weight, size, claim))
+                candidate.names.append((self._terms.rank(folded), folded, name))
         return found.values()
 
     def _ranked(self, candidates: Iterable[_Candidate], start: Place, following: Place | None) -> Page:
@@ -142,7 +147,7 @@ class _Finder:
         candidate.names.sort(key=(lambda name: name[1:]) if by_name else None)
         rank, _, name = candidate.names[0]
         sources, newest = candidate.weight >> 41, candidate.weight & (2**41 - 1)
-        return sort_key(self._query.sort, rank, sources, newest, candidate.size, name, candidate.row)
+        return sort_key(self._query.sort, rank, sources, newest, candidate.size, name, candidate.claim)
 
     # -- the others: as they come ---------------------------------------------------------------------------
 
@@ -160,18 +165,24 @@ class _Finder:
         found = (
             _Candidate(row, [(0, folded, name)], Place(content=row), size=size)
             for row, size, folded, name, served in rows
-            if served and self._query.matches(folded)
+            if served and self._terms.matches(folded)
         )
         return self._in_order(found, Place(content=rows[-1][0]) if len(rows) == LABELS else None)
 
     def by_sha256(self) -> Page:
+        digits, after, width = self._query.text, self._query.after, 2 * CONTENT_ID_SIZE
         rows = self._rows(
-            "SELECT id, size FROM content WHERE sha256 = :sha256 AND id > :content ORDER BY id LIMIT :most",
-            sha256=bytes.fromhex(self._query.text),
-            content=self._query.after.content,
+            "SELECT id, size, sha256 FROM content WHERE (sha256, id) > (:low, :row) AND sha256 <= :high"
+            " ORDER BY sha256, id LIMIT :most",
+            low=bytes.fromhex(after.text or digits.ljust(width, "0")),
+            row=after.content,
+            high=bytes.fromhex(digits.ljust(width, "f")),
             most=LABELS,
         )
-        found = [_Candidate(row, [], Place(content=row), size=size) for row, size in rows]
+        found = [
+            _Candidate(row, [], Place(content=row, text=sha256.hex()), size=size)
+            for row, size, sha256 in rows
+        ]
         return self._in_order(found, found[-1].after if len(rows) == LABELS else None)
 
     def by_id(self) -> Page:
@@ -199,7 +210,7 @@ class _Finder:
 
     def by_all(self) -> Page:
         after, query = self._query.after, self._query
-        picky = query.suffix or query.min_size or query.max_size < MAX_FILE
+        picky = query.terms.suffix or query.min_size or query.max_size < MAX_FILE
         most = LABELS if picky else min(LABELS, 2 * self._limit)
         rows = self._rows(
             f"SELECT n.id, n.name, n.folded, l.content, c.size, {_SERVED} FROM name n"
@@ -214,7 +225,7 @@ class _Finder:
         found = (
             _Candidate(row, [(0, folded, name)], Place(text=name, content=row), size=size)
             for home, name, folded, row, size, served in rows
-            if served and query.matches(folded) and not self._listed_before(row, home)
+            if served and query.terms.matches(folded) and not self._listed_before(row, home)
         )
         return self._in_order(
             found, Place(text=rows[-1][1], content=rows[-1][3]) if len(rows) == most else None
@@ -235,19 +246,14 @@ class _Finder:
 
     def _listed_before(self, row: int, name: int) -> bool:
         """Has the content a matching name older than the name row `name`? Then it was listed there."""
-        return bool(
-            self._rows(
-                "SELECT 1 FROM (SELECT DISTINCT e.name FROM entry e JOIN device d ON d.id = e.device"
-                f" WHERE e.content = :content AND e.name < :name AND {_LIVE} LIMIT {ROWS}) m"
-                " CROSS JOIN name n ON n.id = m.name"
-                " WHERE substr(n.folded, length(n.folded) - length(:suffix) + 1) = :suffix"
-                f"{self._holds_needles} LIMIT 1",
-                content=row,
-                name=name,
-                suffix=self._query.suffix,
-                **self._needles,
-            )
+        names = self._rows(
+            "SELECT n.folded FROM (SELECT DISTINCT e.name FROM entry e JOIN device d ON d.id = e.device"
+            f" WHERE e.content = :content AND e.name < :name AND {_LIVE} LIMIT {ROWS}) m"
+            " CROSS JOIN name n ON n.id = m.name",
+            content=row,
+            name=name,
         )
+        return any(self._terms.matches(folded) for (folded,) in names)
 
     def _page(self, chosen: Iterable[_Candidate], following: Place | None) -> Page:
         hits = ((self._hit(candidate), candidate.after) for candidate in chosen)
@@ -271,9 +277,9 @@ class _Finder:
                 " CROSS JOIN name n ON n.id = m.name",
                 content=candidate.row,
             )
-            if not names and not any(self._query.matches(folded) for folded, _ in others):
+            if not names and not any(self._terms.matches(folded) for folded, _ in others):
                 return None
-            rest = sorted((not self._query.matches(folded), folded, name) for folded, name in others)
+            rest = sorted((not self._terms.matches(folded), folded, name) for folded, name in others)
             names = list(dict.fromkeys(names + [name for _, _, name in rest]))[:MAX_HIT_NAMES]
         return Hit(content_id, sha256, size, names, sources, newest, files)
 

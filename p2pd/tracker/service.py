@@ -39,6 +39,7 @@ from protocol.tracker import (
     Published,
     Refused,
     Search,
+    SearchTerms,
     Source,
     Sources,
     Stats,
@@ -75,6 +76,7 @@ class TrackerService:
             Announce: self._announce,
             Publish: self._publish,
             Search: self._search,
+            SearchTerms: self._search,
             Find: self._find,
             Peers: self._peers,
             Bye: self._bye,
@@ -162,7 +164,7 @@ class TrackerService:
         return Published(message.req, message.revision)
 
     def _search(self, message: Search, sender: Sender, now: float) -> AnyReply:
-        kind = Kind.SEARCH if message.by in (By.TEXT, By.ALL) else Kind.FIND
+        kind = {By.TEXT: Kind.SEARCH, By.ALL: Kind.LIST}.get(message.by, Kind.FIND)
         if wait := self._quota.take(sender.device_id, kind, now):
             return _refused(message, Refusal.BUSY, wait)
         query = search.parse(message)

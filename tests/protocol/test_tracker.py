@@ -32,6 +32,7 @@ from protocol.tracker import (
     Published,
     Refused,
     Search,
+    SearchTerms,
     Sort,
     Source,
     Sources,
@@ -55,6 +56,8 @@ REQUESTS: list[AnyRequest] = [
     Publish(3, EPOCH, 9, 10, False, False, [], [GONE]),
     Search(4, By.TEXT, "été", "mp4", 1, 2, Sort.AGE, 5, "abc"),
     Search(4, By.ALL),
+    SearchTerms(4, By.TEXT, "x", phrases=["annual report"], without=["draft"], without_phrases=["a b"]),
+    SearchTerms(4, By.ALL, limit=500),
     Find(5, ID),
     Peers(6),
     Peers(6, ID, "00"),
@@ -100,7 +103,7 @@ def test_the_octets_of_an_announce() -> None:
 def test_tags_are_unique_and_above_those_of_sessions() -> None:
     tags = [msgpack.unpackb(encode(message))[0] for message in REQUESTS + REPLIES]
     kinds = [type(message) for message in REQUESTS + REPLIES]
-    assert len(set(zip(tags, kinds, strict=True))) == len(set(tags)) == 16
+    assert len(set(zip(tags, kinds, strict=True))) == len(set(tags)) == 17
     assert min(tags) >= 16
 
 
@@ -159,7 +162,12 @@ def spoiled_entry(index: int, value: object) -> list[object]:
         [18, 1, 0, "x", "e" * 33],
         [18, 1, 0, "x", "", 0, 0, 9],
         [18, 1, 0, "x", "", 0, 0, 0, 0],
-        [18, 1, 0, "x", "", 0, 0, 0, 201],
+        [18, 1, 0, "x", "", 0, 0, 0, 501],
+        [18, 1, 0, "x", "", 0, 0, 0, 1, "", []],
+        [24, 1, 0, "x", "", 0, 0, 0, 1, "", ["a"] * 9],
+        [24, 1, 0, "x", "", 0, 0, 0, 1, "", [""]],
+        [24, 1, 0, "x", "", 0, 0, 0, 1, "", ["a" * 129]],
+        [24, 1, 0, "x", "", 0, 0, 0, 1, "", [b"a"]],
         [18, 1, 0, "x", "", 0, 0, 0, 1, "c" * 2049],
         [19, 1, b""],
         [20, 1, b"c" * 31],
@@ -184,7 +192,7 @@ def test_requests_that_break_the_grammar(fields: object) -> None:
         [34, 1, [[ID, SHA, 5, ["a"] * 17, 1, 1]], ""],
         [34, 1, [[ID, SHA, 5, ["a", "../b"], 1, 1]], ""],
         [34, 1, [[ID, SHA, 5, ["a"], 10_001, 1]], ""],
-        [34, 1, [[ID, SHA, 5, ["a"], 1, 1]] * 201, ""],
+        [34, 1, [[ID, SHA, 5, ["a"], 1, 1]] * 501, ""],
         [35, 1, [[DEVICE, "10.0.0.1", 1023]]],
         [35, 1, [[DEVICE, "10.0.0.1", 0]]],
         [35, 1, [[DEVICE, "10.0.0.1", 8001]] * 51],

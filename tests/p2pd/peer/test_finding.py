@@ -15,7 +15,8 @@ from p2pd.peer.finding import Finder, Query
 from p2pd.storage.hashing import Stamp
 from p2pd.storage.state import State
 from protocol.errors import Fault
-from protocol.tracker import By, Hit, Hits, Member, Ok, PeerList, Peers, Search, Sort
+from protocol.frames import Feature
+from protocol.tracker import By, Hit, Hits, Member, Ok, PeerList, Peers, Search, SearchTerms, Sort
 from tests.fakes.swarm import Swarm, manifest_of, octets
 
 EVERYTHING = Query(By.ALL)
@@ -28,8 +29,16 @@ def hit(number: int, name: str, sources: int = 1, added_at: int = 1) -> Hit:
 class FakeTracker:
     """Lists hits page by page; or raises, or talks nonsense."""
 
-    def __init__(self, name: str, *hits: Hit, fault: Fault | None = None, reply: Any = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *hits: Hit,
+        fault: Fault | None = None,
+        reply: Any = None,
+        features: int = Feature.TERMS,
+    ) -> None:
         self.endpoint = Endpoint(name, 9000)
+        self.features = int(features)
         self.state = "connected"
         self.hits = list(hits)
         self.fault = fault
@@ -121,7 +130,30 @@ def test_a_search_is_passed_on_as_it_was_asked_for(tmp_path: Path) -> None:
     bench = Bench(tmp_path, tracker)
     with bench.store:
         asyncio.run(bench.finder.search(Query(By.TEXT, "word", "pdf", 1, 2, Sort.SIZE), 5000, ""))
-    assert tracker.asked == [Search(0, By.TEXT, "word", "pdf", 1, 2, Sort.SIZE, 200, "")]
+        query = Query(By.TEXT, "word", "pdf", 1, 2, Sort.SIZE, ("a b",), ("c",), ("d e",))
+        asyncio.run(bench.finder.search(query, 5000, ""))
+    assert tracker.asked == [
+        SearchTerms(0, By.TEXT, "word", "pdf", 1, 2, Sort.SIZE, 500, ""),
+        SearchTerms(0, By.TEXT, "word", "pdf", 1, 2, Sort.SIZE, 500, "", ["a b"], ["c"], ["d e"]),
+    ]
+
+
+def test_an_older_tracker_is_asked_what_it_understands_and_its_answer_is_filtered(tmp_path: Path) -> None:
+    names = ["annual report x", "report, annual x", "annual report draft x"]
+    tracker = FakeTracker(
+        "old", *(hit(n, name) for n, name in enumerate(names, 1)), features=Feature.FETCHING
+    )
+    tracker.matches = lambda hit, message: True  # type: ignore[method-assign]
+    bench = Bench(tmp_path, tracker)
+    with bench.store:
+        query = Query(By.TEXT, "x", phrases=("Annual report",), without=("draft",))
+        answer = asyncio.run(bench.finder.search(query, 5000, ""))
+        half = asyncio.run(bench.finder.search(Query(By.SHA256, "fe" * 5), 10, ""))
+    assert [h.names[0] for h in answer.hits] == ["annual report x"]
+    assert half.hits == []
+    [asked] = tracker.asked
+    assert asked == Search(0, By.TEXT, "x Annual report", limit=200)
+    assert type(asked) is Search
 
 
 def test_one_silent_tracker_makes_an_answer_partial(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from protocol.tracker import By, Gone
 from tests.fakes.registry_contract import Open, RegistryContract, announce, device, entry, find, join, publish
 from tests.fakes.registry_contract_finding import FindingContract
 from tests.fakes.registry_contract_operating import OperatingContract
+from tests.fakes.registry_contract_searching import SearchingContract
 
 
 @pytest.fixture
@@ -34,6 +35,10 @@ class TestSqliteFinding(FindingContract):
 
 class TestSqliteOperating(OperatingContract):
     """The contract: bans, and what is forgotten by hand."""
+
+
+class TestSqliteSearching(SearchingContract):
+    """The contract: what a search by words finds, and in which order."""
 
 
 @pytest.fixture

@@ -1,86 +1,25 @@
-"""What a search means: folding, words, ranks, cursors; nothing here touches a database."""
+"""Checked searches and cursors; nothing here touches a database."""
 
 from __future__ import annotations
 
 import base64
-import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pd.tracker.search import BadCursor, BadQuery, Place, fold, order, parse, sort_key
+from p2pd.tracker.search import BadCursor, BadQuery, Place, claim_of, order, parse, sort_key
 from protocol.codec import encode
-from protocol.tracker import MAX_CURSOR, By, Search, Sort
+from protocol.tracker import MAX_CURSOR, By, Search, SearchTerms, Sort
 
 WORDS = st.text(min_size=1, max_size=12)
 
 
-@pytest.mark.parametrize(
-    ("text", "folded"),
-    [
-        ("Holiday.MP4", "holiday.mp4"),
-        ("Éte\u0301", "ete"),
-        ("STRASSE", "strasse"),
-        ("Straße", "strasse"),
-        ("ﬁle", "file"),
-        ("İstanbul", "istanbul"),
-        ("ΣΊΣΥΦΟΣ ς", "σισυφοσ σ"),
-        ("Ёж", "еж"),
-        ("ｆｕｌｌ", "full"),
-        ("x²", "x2"),
-    ],
-)
-def test_fold(text: str, folded: str) -> None:
-    assert fold(text) == folded
-
-
-@given(st.text(max_size=30))
-def test_folding_twice_changes_nothing(text: str) -> None:
-    assert fold(fold(text)) == fold(text)
-
-
-@given(st.text(max_size=10), st.text(max_size=10))
-def test_a_piece_of_a_text_is_a_piece_of_its_folded_form(one: str, other: str) -> None:
-    name = unicodedata.normalize("NFC", one + other)
-    assert fold(name) == fold(one + other)
-    assert fold(one) in fold(name)
+CLAIM = claim_of(bytes(32), bytes(32), 2**40, 200_000)
 
 
 def query(text: str, **fields: object):  # type: ignore[no-untyped-def]
     return parse(Search(0, By.TEXT, text, **fields))  # type: ignore[arg-type]
-
-
-@given(st.lists(st.sampled_from(["alpha", "beta", "ga", "é", "x y", "."]), min_size=1, max_size=4))
-def test_a_name_matches_its_own_words_in_any_order(parts: list[str]) -> None:
-    name = " ".join(parts)
-    assert query(" ".join(reversed(parts)).upper()).matches(fold(name))
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "rank"),
-    [
-        ("photos", "photos", 0),
-        ("photos", "photos/summer", 3),
-        ("photos", "my photos 2/photo.jpg", 3),
-        ("photos sum", "photos/summer", 4),
-        ("pad", "my pad.txt", 0),
-        ("pad", "pad", 0),
-        ("pad", "padding", 1),
-        ("pad", "notepad", 2),
-        ("pad", "notepad padding", 1),
-        ("pad", "notepad padding pad", 0),
-        ("pad", "1pad", 2),
-        ("my pad", "my padding", 1),
-        ("my pad", "amy notepad", 4),
-        (".txt", "a.txt", 0),
-        (".t", "a.txt", 1),
-        ("本", "日本語", 2),
-        ("日本語", "日本語 x", 0),
-    ],
-)
-def test_rank(text: str, name: str, rank: int) -> None:
-    assert query(text).rank(fold(name)) == rank
 
 
 def test_trigrams_cover_long_words_and_the_extension() -> None:
@@ -109,7 +48,15 @@ def test_trigrams_cover_long_words_and_the_extension() -> None:
         Search(0, By.ID, "0123456G"),
         Search(0, By.ID, "0123ABCD"),
         Search(0, By.ID, ""),
-        Search(0, By.SHA256, "00" * 31),
+        Search(0, By.SHA256, "00" * 3),
+        Search(0, By.SHA256, "00" * 33),
+        SearchTerms(0, By.TEXT, "x", phrases=["-"]),
+        SearchTerms(0, By.TEXT, "x", without_phrases=[" "]),
+        SearchTerms(0, By.TEXT, "x", phrases=["a\0b"]),
+        SearchTerms(0, By.TEXT, "x", without=["a b c d e f g h i"]),
+        SearchTerms(0, By.TEXT, "x", phrases=["1", "2", "3", "4", "5", "6", "7", "8"]),
+        SearchTerms(0, By.TEXT, "", without=["x"]),
+        SearchTerms(0, By.ALL, without=["x"]),
         Search(0, By.SHA256, "xy" * 32),
         Search(0, By.NAME, ""),
         Search(0, By.ALL, "x"),
@@ -121,15 +68,15 @@ def test_bad_queries(message: Search) -> None:
 
 
 def test_words_are_folded_and_each_counts_once() -> None:
-    assert query("Été  ete\tFILE").words == ("ete", "file")
-    assert query("", ext=".MP4").suffix == query("", ext="mp4").suffix == ".mp4"
-    assert query("mp4").suffix == ""
+    assert query("Été  ete\tFILE").terms.words == ("ete", "file")
+    assert query("", ext=".MP4").terms.suffix == query("", ext="mp4").terms.suffix == ".mp4"
+    assert query("mp4").terms.suffix == ""
 
 
 @pytest.mark.parametrize("sort", list(Sort))
 def test_a_cursor_brings_back_its_place(sort: Sort) -> None:
-    key = sort_key(sort, rank=1, sources=3, newest=2**40, size=2**40, name="名" * 341, row=7)
-    place = Place(5, 6, "", key)
+    key = sort_key(sort, rank=1, sources=3, newest=2**40, size=2**40, name="名" * 341, claim=CLAIM)
+    place = Place(5, 6, "", key, 2)
     cursor = query("alpha", sort=sort).cursor(place)
     assert len(cursor) <= MAX_CURSOR
     assert query("alpha", sort=sort, cursor=cursor).after == place
@@ -144,7 +91,7 @@ def test_the_longest_name_fits_a_cursor() -> None:
 
 
 def test_a_cursor_belongs_to_its_search() -> None:
-    cursor = query("alpha").cursor(Place(5, 6, "", (0, 0, 0, 1)))
+    cursor = query("alpha").cursor(Place(5, 6, "", (0, 0, 0, "a", CLAIM)))
     for other in (
         {"text": "beta"},
         {"text": "alpha", "ext": "mp4"},
@@ -165,16 +112,18 @@ def forged(message: Search, *fields: object) -> str:
     "fields",
     [
         (),
-        (1, 2, "", (1, 2)),
-        (1, 2, "", (1, 2, 3, "x")),
-        (1, 2, "", ("x", 2)),
-        (1, 2, "", (1, 2, 3, 4), 5),
-        (-1, 2, "", ()),
-        (1, 2**62, "", ()),
-        (1, 2**64 - 1, "", ()),
-        ("1", 2, "", ()),
-        (1, 2, b"", ()),
-        (1, 2, "", [[1]]),
+        (1, 2, "", (1, 2, 3, "x", "y")),
+        (1, 2, "", (1, 2), 0),
+        (1, 2, "", (1, 2, 3, 4, "x"), 0),
+        (1, 2, "", ("x", 2), 0),
+        (1, 2, "", (), 0, 5),
+        (-1, 2, "", (), 0),
+        (1, 2, "", (), -1),
+        (1, 2**62, "", (), 0),
+        (1, 2**64 - 1, "", (), 0),
+        ("1", 2, "", (), 0),
+        (1, 2, b"", (), 0),
+        (1, 2, "", [[1]], 0),
     ],
 )
 def test_forged_cursors_are_refused(fields: tuple[object, ...]) -> None:
@@ -187,7 +136,7 @@ def test_a_forged_place_among_ids_is_refused() -> None:
     message = Search(0, By.ID, "01234567")
     for text in ("", "00", "xy" * 64, "00" * 65):
         with pytest.raises(BadCursor):
-            parse(Search(0, By.ID, "01234567", cursor=forged(message, 0, 1, text, ())))
+            parse(Search(0, By.ID, "01234567", cursor=forged(message, 0, 1, text, (), 0)))
 
 
 @given(st.text(min_size=1, max_size=60))
@@ -197,5 +146,5 @@ def test_noise_is_no_cursor(cursor: str) -> None:
 
 
 def test_keys_order_names_without_case() -> None:
-    keys = [sort_key(Sort.NAME, 0, 0, 0, 0, name, 1) for name in ("b", "A", "a", "Á", "C")]
+    keys = [sort_key(Sort.NAME, 0, 0, 0, 0, name, CLAIM) for name in ("b", "A", "a", "Á", "C")]
     assert [key[0] for key in sorted(keys, key=order)] == ["A", "a", "Á", "b", "C"]

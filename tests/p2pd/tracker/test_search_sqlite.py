@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from p2pd.storage.sqlite import MEMORY
 from p2pd.tracker import search_sqlite
 from p2pd.tracker.registry_sqlite import SqliteRegistry
-from p2pd.tracker.search import fold, order, parse, sort_key
+from p2pd.tracker.search import parse
+from protocol.searching import fold
 from protocol.tracker import By, Entry, Search, Sort
 from tests.fakes.registry_contract import device, entry, find, join
 
@@ -90,36 +91,6 @@ def test_of_everything_every_hit_comes_once(
     assert set(hits) == {
         n for n, name, by in shares if by != 3 and n >= least and fold(name).endswith(suffix)
     }
-
-
-@PROPERTY
-@given(shares=ENTRIES, text=TEXTS, sort=st.sampled_from(list(Sort)), page=st.integers(1, 4))
-def test_within_one_window_the_order_is_the_one_of_the_keys(
-    shares: list[tuple[int, str, int]], text: str, sort: Sort, page: int
-) -> None:
-    registry = fill(shares)
-    try:
-        hits = [hit.content_id[0] for hit in find(registry, text, sort=sort, page=page)]
-        rows = {
-            row["content_id"][0]: row["id"]
-            for row in registry._database.query("SELECT id, content_id FROM content")
-        }
-    finally:
-        registry.close()
-    query = parse(Search(0, By.TEXT, text))
-    keys = {}
-    for number in expected(shares, text.split()):
-        live = [(name, by) for n, name, by in shares if n == number and by != 3]
-        matching = [name for name, _ in live if query.matches(fold(name))]
-        best = min(
-            matching, key=lambda name: (query.rank(fold(name)) * (sort is not Sort.NAME), fold(name), name)
-        )
-        devices = {by for _, by in live}
-        newest = number + max(devices)
-        keys[number] = order(
-            sort_key(sort, query.rank(fold(best)), len(devices), newest, number, best, rows[number])
-        )
-    assert hits == sorted(keys, key=keys.__getitem__)
 
 
 @pytest.mark.usefixtures("small_windows")

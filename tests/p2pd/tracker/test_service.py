@@ -42,6 +42,7 @@ from protocol.tracker import (
     Published,
     Refused,
     Search,
+    SearchTerms,
     Sort,
     Sources,
     Stats,
@@ -238,13 +239,16 @@ def test_devices_are_bounded(service: TrackerService) -> None:
 # -- searching --------------------------------------------------------------------------------------------------
 
 
-def test_searches_are_limited_for_each_device(service: TrackerService) -> None:
-    _, burst = Kind.SEARCH.value
-    replies = [service.handle(Search(9, By.ALL), who(1), 0.0) for _ in range(int(burst) + 1)]
+@pytest.mark.parametrize(
+    ("kind", "message"), [(Kind.SEARCH, Search(9, By.TEXT, "x")), (Kind.LIST, SearchTerms(9, By.ALL))]
+)
+def test_searches_are_limited_for_each_device(service: TrackerService, kind: Kind, message: Search) -> None:
+    _, burst = kind.value
+    replies = [service.handle(message, who(1), 0.0) for _ in range(int(burst) + 1)]
     assert refused(replies.pop()) == Refusal.BUSY
     assert {type(reply) for reply in replies} == {Hits}
-    assert isinstance(service.handle(Search(9, By.ALL), who(2), 0.0), Hits)
-    assert isinstance(service.handle(Search(9, By.ALL), who(1), 1.0), Hits)
+    assert isinstance(service.handle(message, who(2), 0.0), Hits)
+    assert isinstance(service.handle(message, who(1), 1.0), Hits)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +353,15 @@ MESSAGES: st.SearchStrategy[AnyRequest] = st.one_of(
         st.sampled_from(Sort),
         st.sampled_from([1, 200]),
         st.text(max_size=8) | st.just(""),
+    ),
+    st.builds(
+        SearchTerms,
+        st.just(9),
+        st.just(By.TEXT),
+        TEXT,
+        phrases=st.lists(st.text(min_size=1, max_size=4), max_size=2),
+        without=st.lists(st.text(min_size=1, max_size=4), max_size=2),
+        without_phrases=st.lists(st.text(min_size=1, max_size=4), max_size=2),
     ),
     st.builds(Find, st.just(9), DIGESTS),
     st.builds(Peers, st.just(9), DIGESTS | st.just(b""), st.sampled_from(["", "00" * 20, "x"])),

@@ -42,10 +42,13 @@ def split(argv: Sequence[str]) -> tuple[str | None, list[str]]:
         if word in VALUED:
             index += 1
         elif name not in VALUED and word not in PLAIN and set(word[1:]) - set("qvh"):
+            from protocol.nearest import hint
+
+            otherwise = "options of a command follow the command word"
             raise Fault(
                 "usage",
                 f"{name} is not an option for every command",
-                "options of a command follow the command word",
+                hint(name, [*VALUED, *PLAIN], otherwise) if name.startswith("--") else otherwise,
             )
         index += 1
     if index >= len(rest):
@@ -72,6 +75,16 @@ def parser(command: str, summary: str, examples: str) -> argparse.ArgumentParser
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> None:  # type: ignore[override]
             raise Fault("usage", message, f"p2pctl help {command} shows how")
+
+        def _check_value(self, action: argparse.Action, value: object) -> None:
+            if action.choices is not None and value not in action.choices:
+                raise _no_choice(action, str(value))
+
+        def _get_value(self, action: argparse.Action, arg_string: str) -> object:
+            try:
+                return super()._get_value(action, arg_string)
+            except Fault as fault:
+                raise Fault(fault.code, f"{_name(action)}: {fault.message}", fault.hint) from fault
 
         def format_help(self) -> str:
             self.usage = f"p2pctl {command} [OPTION]...{''.join(map(_word, self._actions))}"
@@ -118,9 +131,37 @@ def _word(action: argparse.Action) -> str:
     )
 
 
+def _name(action: argparse.Action) -> str:
+    return action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
+
+
+def _no_choice(action: argparse.Action, value: str) -> Fault:
+    from protocol.nearest import hint
+
+    known = [str(choice) for choice in action.choices or ()]
+    return Fault(
+        "usage", f"{_name(action)}: there is no {value!r}", hint(value, known, f"one of {', '.join(known)}")
+    )
+
+
+def _surplus(built: argparse.ArgumentParser, words: Sequence[str]) -> Fault:
+    """What is wrong with words that no option and no argument took."""
+    option = next((word for word in words if word.startswith("-") and word != "-"), None)
+    help = f"{built.prog.replace('p2pctl', 'p2pctl help', 1)} shows how"
+    if option is None:
+        return Fault("usage", f"{words[0]!r} is one argument too many", help)
+    from protocol.nearest import hint
+
+    name = option.partition("=")[0]
+    known = [word for action in built._actions for word in action.option_strings if word.startswith("--")]
+    return Fault("usage", f"there is no option {name}", hint(name, known, help))
+
+
 def parse(built: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     """The values of `argv`; options and arguments may be mixed. Raises Fault usage."""
-    values = built.parse_intermixed_args(list(argv))
+    values, surplus = built.parse_known_intermixed_args(list(argv))
+    if surplus:
+        raise _surplus(built, surplus)
     if values.columns is not None and not values.tsv:
         raise Fault("usage", "--columns needs --tsv")
     if values.header and not values.tsv:

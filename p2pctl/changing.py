@@ -6,7 +6,7 @@ The rule: each is idempotent. A transfer that is where it should be is a note on
 from __future__ import annotations
 
 from p2pctl.render import View, note
-from p2pctl.transfer import COLUMNS
+from p2pctl.transfer import COLUMNS, MORE
 from protocol.display import safe
 from protocol.errors import Fault
 
@@ -31,6 +31,7 @@ class Change:
         self.states = states
         self.done = done
         self.newest_first = newest_first
+        self.view = View(COLUMNS, "transfer", _human(self), more=(*MORE, "changed"))
 
 
 LIVE = (
@@ -65,7 +66,7 @@ def run(invocation: Invocation, change: Change) -> int:
         names = [str(item.get("transfer")) for page in pages for item in page["items"]]
         if not change.newest_first:
             names.reverse()
-    view = View(COLUMNS, "transfer", _human(change))
+    view = change.view
     for index, answer in invocation.client.each(change.method, [{"transfer": name} for name in names]):
         if isinstance(answer, Fault):
             output.fail(names[index], answer, len(names))

@@ -79,10 +79,10 @@ def load(command: str) -> tuple[Any, argparse.ArgumentParser]:
     known = summaries()
     name = ALIASES.get(command, command)
     if name not in known:
-        from difflib import get_close_matches
+        from protocol.nearest import nearest
 
-        near = get_close_matches(command, [*known, *ALIASES], 1)
-        hint = f"did you mean: p2pctl {near[0]}" if near else "p2pctl help lists the commands"
+        near = nearest(command, known)
+        hint = f"did you mean: p2pctl {near}" if near else "p2pctl help lists the commands"
         raise Fault("usage", f"there is no command {command!r}", hint)
     from importlib import import_module
 
@@ -179,6 +179,8 @@ def _run(words: Sequence[str], session: Session | None) -> int:
         sys.stdout.write(parser.format_help())
         return OK
     values = args.parse(parser, rest)
+    if values.columns is not None:
+        module.VIEW.check(values.columns.split(","))
     name = ALIASES.get(command, command)
     if session is not None:
         session.adopt(name, parser, values)

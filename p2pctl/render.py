@@ -29,11 +29,12 @@ _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 class View:
     """How one command shows its items.
 
-    `columns` are the fields of --tsv, `quiet` the field of -q (one that is null prints nothing), `human`
-    prints a page of items for people, and `empty` is said on stderr when there was none.
+    `columns` are the fields of --tsv and `more` those that --columns can name besides, `quiet` the field of -q (one
+    that is null prints nothing), `human` prints a page of items for people, and `empty` is said on stderr when
+    there was none.
     """
 
-    __slots__ = ("columns", "empty", "human", "quiet")
+    __slots__ = ("columns", "empty", "human", "more", "quiet")
 
     def __init__(
         self,
@@ -41,11 +42,23 @@ class View:
         quiet: str,
         human: Callable[[Output, list[Item]], None],
         empty: str = "",
+        more: Sequence[str] = (),
     ) -> None:
         self.columns = columns
+        self.more = more
         self.quiet = quiet
         self.human = human
         self.empty = empty
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises Fault usage for the first of `names` that is no field."""
+        known = [*self.columns, *self.more]
+        for name in names:
+            if name not in known:
+                from protocol.nearest import hint
+
+                near = hint(name, known, f"columns here: {', '.join(known)}")
+                raise Fault("usage", f"there is no column {name!r}", near)
 
 
 class Output:
@@ -137,6 +150,8 @@ class Output:
             self._write(_json(document) + "\n", "backslashreplace")
         elif self.human and not self.count and not self._faults and view.empty:
             note(view.empty)
+        elif self.shape == "tsv" and self._header and not self._faults:
+            self._write(self._tsv(view, []), "surrogateescape")  # a table without rows is one all the same
         return combine(self._faults, total)
 
     def warn(self, text: str) -> None:
@@ -196,9 +211,6 @@ class Output:
             lines.append("\t".join(names))
             self._header = False
         for item in items:
-            if unknown := [name for name in names if name not in item and name not in view.columns]:
-                known = ", ".join(dict.fromkeys([*view.columns, *item]))
-                raise Fault("usage", f"there is no column {unknown[0]!r}", f"columns here: {known}")
             lines.append("\t".join(_cell(item.get(name), self.terminal) for name in names))
         return "".join(line + "\n" for line in lines)
 

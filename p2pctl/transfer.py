@@ -35,6 +35,23 @@ COLUMNS = (
     "path",
 )
 
+MORE = (
+    "sha256",
+    "files",
+    "resumed_bytes",
+    "limit_bytes_per_s",
+    "from",
+    "error",
+    "retries",
+    "retry_at",
+    "created_at",
+    "finished_at",
+    "duration_s",
+    "verified",
+    "sha256_checked",
+)
+"""The other fields of a transfer."""
+
 GOES_ON = {"timeout": "goes on", "no_daemon": "goes on when p2pd starts again"}
 """What happens to a transfer when the wait for it fails for one of these reasons."""
 
@@ -46,7 +63,7 @@ def finished(output: Output, items: list[Item]) -> None:
         note(safe(summary(item)))
 
 
-FINISHED = View(COLUMNS, "path", finished)
+FINISHED = View(COLUMNS, "path", finished, more=MORE)
 
 
 def summary(item: Item) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from p2pctl.cli import load as load_command
 from p2pctl.cli import summaries
 from protocol.errors import EXIT_STATUS
 from tests.fakes import schemas
@@ -28,6 +29,17 @@ def test_each_command_has_a_schema(command: str) -> None:
     assert schema["properties"]["schema"] == {"const": f"p2p.{command}/{version}"}
     assert schema["$ref"] == "urn:p2p:document/1"
     assert schema["properties"]["items"] == {"items": {"$ref": "#/$defs/item"}}
+
+
+@pytest.mark.parametrize("command", sorted(set(summaries()) - set(WITHOUT_DOCUMENT)))
+def test_columns_are_the_fields(command: str) -> None:
+    """--columns takes each field and no other word; those that --tsv shows unasked are always there."""
+    view = load_command(command)[0].VIEW
+    found = schemas.fields(command)
+    assert {*view.columns, *view.more} == set(found)
+    assert len(view.columns) + len(view.more) == len(found)
+    assert [name for name in view.columns if not found[name]] == []
+    assert view.quiet in found
 
 
 def test_each_schema_has_its_command() -> None:

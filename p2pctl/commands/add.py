@@ -158,6 +158,25 @@ def _plan(output: Output, items: list[dict[str, Any]]) -> None:
             output.line(f"  leaves out {more} more")
 
 
-PLAN = View(("name", "path", "size_bytes", "files", "left_out_count", "failed_count"), "path", _plan)
+MORE = (
+    "files",
+    "shared_at",
+    "warnings",
+    "new",
+    "changed",
+    "vanished",
+    "new_count",
+    "changed_count",
+    "vanished_count",
+    "previous_id",
+    "left_out",
+    "left_out_count",
+    "failed",
+    "failed_count",
+)
 
-VIEW = View(("id", "sha256", "name", "path", "size_bytes", "state", "added", "published"), "id", _human)
+VIEW = View(
+    ("id", "sha256", "name", "path", "size_bytes", "state", "added", "published"), "id", _human, more=MORE
+)
+
+PLAN = View(("name", "path", "size_bytes", "files", "left_out_count", "failed_count"), "path", _plan)

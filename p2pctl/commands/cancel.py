@@ -17,6 +17,7 @@ p2pctl -q transfers --state stalled | xargs -r p2pctl cancel
 """
 
 CHANGE = changing.Change("cancel", (*changing.LIVE, "paused"), "Cancelled", newest_first=True)
+VIEW = CHANGE.view
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

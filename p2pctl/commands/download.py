@@ -137,3 +137,4 @@ def _begun(output: Output, items: list[dict[str, Any]]) -> None:
 
 
 BEGUN = View(transfer.COLUMNS, "transfer", _begun)
+VIEW = transfer.FINISHED

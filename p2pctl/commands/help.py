@@ -48,4 +48,4 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
     """Never called: people get the text of the parsers."""
 
 
-VIEW = View(("command", "summary", "usage"), "command", _human)
+VIEW = View(("command", "summary", "usage"), "command", _human, more=("examples",))

@@ -76,4 +76,5 @@ VIEW = View(
     ),
     "id",
     _human,
+    more=("files", "names", "state", "peers"),
 )

@@ -53,7 +53,7 @@ def _text(item: dict[str, Any], key: str) -> str:
 
 
 VIEW = View(
-    ("id", "sha256", "name", "size_bytes", "path", "state", "shared_at"),
+    ("id", "sha256", "name", "size_bytes", "path", "state", "shared_at", "files"),
     "id",
     _human,
     "no files are shared",

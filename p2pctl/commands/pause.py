@@ -16,6 +16,7 @@ p2pctl pause --all
 """
 
 CHANGE = changing.Change("pause", changing.LIVE, "Paused", newest_first=True)
+VIEW = CHANGE.view
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -42,4 +42,9 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
         output.line(f"Removed {item['name']} from shared files")
 
 
-VIEW = View(("id", "sha256", "name", "path", "size_bytes"), "id", _human)
+VIEW = View(
+    ("id", "sha256", "name", "path", "size_bytes"),
+    "id",
+    _human,
+    more=("files", "state", "shared_at", "removed"),
+)

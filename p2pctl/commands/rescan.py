@@ -75,4 +75,15 @@ VIEW = View(
     "id",
     _human,
     "no folders are shared",
+    more=(
+        "sha256",
+        "shared_at",
+        "new",
+        "changed",
+        "vanished",
+        "previous_id",
+        "left_out",
+        "left_out_count",
+        "failed",
+    ),
 )

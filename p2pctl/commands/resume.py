@@ -16,6 +16,7 @@ p2pctl resume --all
 """
 
 CHANGE = changing.Change("resume", ("paused",), "Resumed", newest_first=False)
+VIEW = CHANGE.view
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ CHANGE = changing.Change(
     "Trying again",
     newest_first=False,
 )
+VIEW = CHANGE.view
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

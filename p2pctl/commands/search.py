@@ -84,8 +84,9 @@ def _row(output: Output, item: dict[str, Any]) -> list[str]:
 
 
 VIEW = View(
-    ("id", "sha256", "name", "size_bytes", "sources", "shared_at", "local"),
+    ("id", "sha256", "name", "size_bytes", "sources", "shared_at", "local", "files"),
     "id",
     _human,
     "no file matches",
+    more=("names",),
 )

@@ -86,5 +86,8 @@ def _count(number: object, noun: str) -> str:
 
 
 VIEW = View(
-    ("version", "pid", "uptime_s", "network", "key_check", "device_id", "roles", "home"), "device_id", _human
+    ("version", "pid", "uptime_s", "network", "key_check", "device_id", "roles", "home"),
+    "device_id",
+    _human,
+    more=("started_at", "peer", "trackers", "tracker", "transfers", "rates", "limits"),
 )

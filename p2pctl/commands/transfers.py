@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2pctl.render import View, note
-from p2pctl.transfer import COLUMNS
+from p2pctl.transfer import COLUMNS, MORE
 from p2pctl.units import format_duration, format_rate, format_size, parse_count
 from protocol.display import safe
 from protocol.errors import Fault
@@ -145,4 +145,4 @@ def _row(output: Output, item: dict[str, Any]) -> list[str]:
     return cells
 
 
-VIEW = View(COLUMNS, "transfer", _human, "no transfers")
+VIEW = View(COLUMNS, "transfer", _human, "no transfers", MORE)

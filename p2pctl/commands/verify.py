@@ -126,5 +126,8 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
 
 
 VIEW = View(
-    ("id", "state", "size_bytes", "pieces", "bad_pieces", "kind", "transfer", "name", "path"), "path", _human
+    ("id", "state", "size_bytes", "pieces", "bad_pieces", "kind", "transfer", "name", "path"),
+    "path",
+    _human,
+    more=("bad", "error"),
 )

@@ -30,3 +30,6 @@ def run(invocation: Invocation) -> int:
         return invocation.output.finish(transfer.FINISHED)
     transfer.await_all(invocation, [(name, name, name) for name in transfers], len(transfers))
     return invocation.output.finish(transfer.FINISHED, len(transfers))
+
+
+VIEW = transfer.FINISHED

@@ -58,6 +58,22 @@ def validator(name: str, part: str = "") -> Draft202012Validator:
     return Draft202012Validator(schema, registry=registry())
 
 
+def fields(command: str) -> dict[str, bool]:
+    """Each field of an item, and whether it is always there."""
+    resolver = registry().resolver(load(file_of(command))["$id"])
+    found: dict[str, bool] = {}
+
+    def walk(schema: dict[str, Any], resolver: Any) -> None:
+        if "$ref" in schema:
+            resolved = resolver.lookup(schema["$ref"])
+            walk(resolved.contents, resolved.resolver)
+        for name in schema.get("properties", {}):
+            found[name] = found.get(name, False) or name in schema.get("required", ())
+
+    walk({"$ref": "#/$defs/item"}, resolver)
+    return found
+
+
 def check(value: Any, name: str, part: str = "") -> None:
     """Fails with the first thing that is wrong."""
     error = next(validator(name, part).iter_errors(value), None)

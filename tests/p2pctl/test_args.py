@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pctl import args
+from p2pctl.units import parse_count
 from protocol.errors import Fault
 
 
@@ -59,3 +60,31 @@ def test_arguments_and_options_may_be_mixed() -> None:
     built.add_argument("--ext")
     values = args.parse(built, ["a", "--ext", "tar", "b", "--json"])
     assert (values.text, values.ext, values.json) == (["a", "b"], "tar", True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message", "hint"),
+    [
+        (["--srot", "size"], "there is no option --srot", "did you mean --sort?"),
+        (["--limt=3"], "there is no option --limt", "did you mean --limit?"),
+        (["--bogus"], "there is no option --bogus", "p2pctl help search shows how"),
+        (["surplus", "--json"], "'surplus' is one argument too many", "p2pctl help search shows how"),
+        (["--sort", "siz"], "--sort: there is no 'siz'", "did you mean size?"),
+        (["--sort", "zzz"], "--sort: there is no 'zzz'", "one of size, name"),
+        (["--limit", "0"], "--limit: '0' is not a number above zero", ""),
+        (["--sort"], "argument --sort: expected one argument", "p2pctl help search shows how"),
+    ],
+)
+def test_what_was_meant(argv: list[str], message: str, hint: str) -> None:
+    built = args.parser("search", "search", "")
+    built.add_argument("--sort", choices=("size", "name"))
+    built.add_argument("--limit", type=parse_count)
+    with pytest.raises(Fault) as caught:
+        args.parse(built, argv)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_an_option_for_every_command_that_was_meant() -> None:
+    with pytest.raises(Fault) as caught:
+        args.split(["--jsno", "list"])
+    assert caught.value.hint == "did you mean --json?"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import Fault
+from tests.fakes.schemas import validate
 from tests.p2pctl import samples
 from tests.p2pctl.conftest import Daemon, Run
 from tests.p2pctl.samples import HOSTILE, ID, OTHER, SAFE, SHA256, SHARED_AT, page
@@ -103,9 +104,9 @@ PLANS: dict[str, tuple[str, Any, list[str], list[dict[str, Any]], str | None, st
     ),
     "cancel": (
         "cancel",
-        samples.begun(state="cancelled"),
+        samples.begun(state="cancelled", changed=True),
         ["cancel", "t-1"],
-        [samples.begun(state="cancelled")],
+        [samples.begun(state="cancelled", changed=True)],
         "Cancelled t-1 (example.txt)\n",
         "t-1\n",
     ),
@@ -184,6 +185,7 @@ class TestEveryShape:
                 "next": None,
                 "warnings": [],
             }
+            validate(command, got.document)  # so the plan is an answer that there can be
 
     def test_jsonl(self, plan: Any, p2pctl: Run) -> None:
         _, _, _, argv, items, _, _ = plan

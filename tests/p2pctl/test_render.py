@@ -21,7 +21,7 @@ def show_lines(output: Output, items: list[dict[str, Any]]) -> None:
         output.line(str(item["name"]))
 
 
-VIEW = View(("id", "name", "size_bytes", "ok"), "id", show_lines, "nothing here")
+VIEW = View(("id", "name", "size_bytes", "ok"), "id", show_lines, "nothing here", ("more",))
 
 
 class Terminal(io.TextIOWrapper):
@@ -98,13 +98,22 @@ def test_tsv_header_and_columns(capsysbinary: pytest.CaptureFixture[bytes]) -> N
     assert capsysbinary.readouterr().out == b"size_bytes\tmore\n5\t[1,null]\n5\t[1,null]\n"
 
 
-def test_tsv_unknown_column(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_table_without_rows_has_its_header(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     output = Output("x", "tsv")
-    output.choose("nope", False)
+    output.choose("size_bytes,more", True)
+    assert output.finish(VIEW) == 0
+    assert capsysbinary.readouterr().out == b"size_bytes\tmore\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("sizebytes", "did you mean size_bytes?"), ("x", "columns here: ")]
+)
+def test_an_unknown_column(word: str, hint: str) -> None:
+    VIEW.check(["size_bytes", "more"])
     with pytest.raises(Fault) as caught:
-        output.show(VIEW, [ITEM])
-    assert caught.value.code == "usage"
-    assert "size_bytes" in caught.value.hint
+        VIEW.check(["more", word])
+    assert (caught.value.code, caught.value.message) == ("usage", f"there is no column {word!r}")
+    assert hint in caught.value.hint
 
 
 def test_quiet(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

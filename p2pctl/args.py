@@ -23,6 +23,9 @@ PLAIN = frozenset(
 """Options for every command that take none."""
 
 
+_MARK = "\0"  # before a word that only looks like an option; no word of a command line can hold it
+
+
 def split(argv: Sequence[str]) -> tuple[str | None, list[str]]:
     """The command word (None if there is none) and everything else, in order.
 
@@ -124,7 +127,7 @@ def parser(command: str, summary: str, examples: str) -> argparse.ArgumentParser
 
 def _word(action: argparse.Action) -> str:
     """A positional argument in a line of usage: ` REF...`, ` [COMMAND]`; nothing for an option."""
-    if action.option_strings:
+    if action.option_strings or action.help == "==SUPPRESS==":
         return ""
     return {"+": f" {action.metavar}...", "?": f" [{action.metavar}]", "*": f" [{action.metavar}]..."}.get(
         str(action.nargs), f" {action.metavar}"
@@ -158,10 +161,22 @@ def _surplus(built: argparse.ArgumentParser, words: Sequence[str]) -> Fault:
 
 
 def parse(built: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """The values of `argv`; options and arguments may be mixed. Raises Fault usage."""
-    values, surplus = built.parse_known_intermixed_args(list(argv))
+    """The values of `argv`; options and arguments may be mixed, after `--` all are arguments. Raises Fault usage."""
+    words = list(argv)
+    if "--" in words:
+        # argparse drops the meaning of `--` when options and arguments are mixed.
+        end = words.index("--")
+        words[end:] = [_MARK + word if word.startswith("-") else word for word in words[end + 1 :]]
+    values, surplus = built.parse_known_intermixed_args(words)
     if surplus:
-        raise _surplus(built, surplus)
+        raise _surplus(built, [word.removeprefix(_MARK) for word in surplus])
+    for name, value in vars(values).items():
+        if isinstance(value, str):
+            setattr(values, name, value.removeprefix(_MARK))
+        elif isinstance(value, list):
+            setattr(
+                values, name, [each.removeprefix(_MARK) if isinstance(each, str) else each for each in value]
+            )
     if values.columns is not None and not values.tsv:
         raise Fault("usage", "--columns needs --tsv")
     if values.header and not values.tsv:

@@ -56,6 +56,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "shutdown": "stop the daemon",
     },
     "tools": {
+        "completion": "print the script that completes command lines in a shell",
         "help": "explain a command",
         "version": "print the version",
     },

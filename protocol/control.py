@@ -45,6 +45,7 @@ METHODS: dict[str, bool] = {
     "all_files": False,
     "peers": False,
     "info": False,
+    "complete": False,
     "download": False,
     "wait": True,
     "transfers": False,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from p2pd.control import params as read_params
+from p2pd.control.completing import COMPLETIONS, complete
 from p2pd.control.fetching import Fetching
 from p2pd.control.items import (
     Item,
@@ -54,6 +55,7 @@ class ControlApi:
             "all_files": self.all_files,
             "info": self.info,
             "peers": self.peers,
+            "complete": self.complete,
             **Sharing(lambda: self._peer).methods,
             "limit": self.limit,
             "verify": self.verify,
@@ -170,6 +172,11 @@ class ControlApi:
             "state": own[0].state if own else None,
             "peers": await self._holders(hit),
         }
+
+    async def complete(self, params: dict[str, Any], progress: Progress) -> Item:
+        """What a name that is being typed may become."""
+        asked = read_params.read(read_params.Complete, params)
+        return await complete(self._peer, asked.kind, asked.text, asked.limit or COMPLETIONS)
 
     async def _holders(self, hit: Hit) -> list[Item]:
         try:

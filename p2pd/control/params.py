@@ -75,6 +75,14 @@ class Search(Struct, forbid_unknown_fields=True):
     limit: PageSize | None = None
 
 
+class Complete(Struct, forbid_unknown_fields=True):
+    """complete"""
+
+    kind: Literal["shared", "found"]
+    text: Annotated[str, Meta(max_length=4096)]
+    limit: PageSize | None = None
+
+
 class Peers(Struct, forbid_unknown_fields=True):
     """peers"""
 

@@ -159,6 +159,16 @@ class State(Downloads, Folders, Mendings):
         )
         return [Published(*row) for row in rows]
 
+    def public_names(self, begin: str, limit: int) -> list[Published]:
+        """What is public under names that begin with a text (ASCII letters in any case), by name; at most `limit`."""
+        pattern = "".join("\\" + c if c in "\\%_" else c for c in begin) + "%"
+        rows = self.query(
+            "SELECT revision, content_id, sha256, size, name, added_at, files FROM published"
+            " WHERE live AND name LIKE ? ESCAPE '\\' ORDER BY name LIMIT ?",
+            (pattern, limit),
+        )
+        return [Published(*row) for row in rows]
+
     def published_count(self) -> int:
         """How many (content, name) are public."""
         return int(self.query("SELECT count(*) FROM published WHERE live")[0][0])

@@ -29,13 +29,15 @@ Answer = Callable[[Request, Send], dict[str, Any] | None]
 class ControlDaemon:
     """`answer(request, send_progress)` returns the result, raises a Fault, or returns None to never answer.
 
-    Use as a context manager. `requests` holds what came, in order; `wait_for` blocks until something did.
+    Use as a context manager. `requests` holds what came, in order; `wait_for` blocks until something did
+    and its answer is on the way.
     """
 
     def __init__(self, path: str, answer: Answer) -> None:
         self.path = path
         self.requests: list[Request] = []
         self._answer = answer
+        self._answered: list[Request] = []
         self._arrived = threading.Condition()
         self._context: zmq.Context[Any] = zmq.Context()
         self._router: zmq.Socket[Any] = zmq.Socket(self._context, zmq.ROUTER)
@@ -56,10 +58,10 @@ class ControlDaemon:
         self._context.term()
 
     def wait_for(self, method: str, seconds: float = 20.0) -> Request:
-        """The first request of `method`, once it is here."""
+        """The first request of `method`, once it is here and answered (or its answerer gave up)."""
 
         def found() -> Request | None:
-            return next((request for request in self.requests if request.method == method), None)
+            return next((request for request in self._answered if request.method == method), None)
 
         with self._arrived:
             request = self._arrived.wait_for(found, seconds)
@@ -87,6 +89,7 @@ class ControlDaemon:
         def send(event: dict[str, Any]) -> None:
             self._router.send_multipart([peer, encode_progress(request.id, event)])
 
+        self.requests.append(request)
         try:
             result = self._answer(request, send)
             if result is not None:
@@ -94,5 +97,5 @@ class ControlDaemon:
         except Fault as fault:
             self._router.send_multipart([peer, encode_error(request.id, fault)])
         with self._arrived:
-            self.requests.append(request)
+            self._answered.append(request)
             self._arrived.notify_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pctl import args
+from p2pctl import args, cli
 from p2pctl.units import parse_count
 from protocol.errors import Fault
 
@@ -88,3 +88,9 @@ def test_an_option_for_every_command_that_was_meant() -> None:
     with pytest.raises(Fault) as caught:
         args.split(["--jsno", "list"])
     assert caught.value.hint == "did you mean --json?"
+
+
+def test_after_a_double_dash_all_are_arguments() -> None:
+    built = cli.load("add")[1]
+    values = args.parse(built, ["-r", "a", "--", "-dash.txt", "--json", "b"])
+    assert (values.paths, values.json, values.recursive) == (["a", "-dash.txt", "--json", "b"], False, True)

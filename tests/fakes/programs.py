@@ -1,0 +1,18 @@
+"""Programs of the system that some tests need: a test without its program is skipped, or fails where everything is to be tested."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def needs(program: str) -> str:
+    """The path of a program. Skips the test when it is not installed, unless P2PD_TEST_EVERYTHING is set, as .ci/run does."""
+    path = shutil.which(program)
+    if path is not None:
+        return path
+    if os.environ.get("P2PD_TEST_EVERYTHING"):
+        raise AssertionError(f"{program} is not installed")
+    pytest.skip(f"{program} is not installed")

@@ -16,16 +16,24 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 p2pctl search example.txt
+p2pctl search '"annual report" 2024' --not draft
 p2pctl search training --ext tar --min-size 1G
+p2pctl search sha256:b94d27b9934d3e08
 p2pctl --tsv search report --columns sha256,name
 p2pctl -q search nightly --sort age --limit 1 --require
 """
 
+TEXT_HELP = (
+    "words that the name must have; '\"two words\"' next to each other; or an id, 8 digits of one, sha256:HEX"
+)
+NOT_HELP = "no names with this word or '\"phrase\"' (repeatable)"
+ALSO = 2  # other names of a file in the table; --verbose shows all
 SORTS = ("relevance", "sources", "size", "name", "age")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", nargs="+", help="words that the name must have")
+    parser.add_argument("text", metavar="TEXT", nargs="+", help=TEXT_HELP)
+    parser.add_argument("--not", metavar="WORD", action="append", dest="without", help=NOT_HELP)
     parser.add_argument("--ext", metavar="E", help="only names that end with .E")
     parser.add_argument("--min-size", metavar="N", type=parse_size, help="octets, or with K, M, G")
     parser.add_argument("--max-size", metavar="N", type=parse_size, help="octets, or with K, M, G")
@@ -43,6 +51,7 @@ def run(invocation: Invocation) -> int:
         "min_size_bytes": values.min_size,
         "max_size_bytes": values.max_size,
         "sort": values.sort,
+        "without": values.without or None,
     }
     found = False
     for page in invocation.client.pages("search", params, values.limit, values.cursor, follow=False):
@@ -77,10 +86,21 @@ def _row(output: Output, item: dict[str, Any]) -> list[str]:
     name = str(item["name"])
     if item.get("files"):
         name += f"/ ({item['files']} file{'' if item['files'] == 1 else 's'})"
+    name += _others(item, None if output.verbose else ALSO)
     if not output.verbose:
         return [str(item["id"])[:8], *middle, name]
     local = "yes" if item.get("local") else "no"
     return [str(item["id"]), str(item.get("sha256") or "-"), *middle, local, name]
+
+
+def _others(item: dict[str, Any], most: int | None) -> str:
+    """The other names of a file, `most` of them (None: all there are)."""
+    names = [str(name) for name in item.get("names") or () if name != item["name"]]
+    shown = names[:most]
+    if not shown:
+        return ""
+    left = len(names) - len(shown)
+    return f" (also {', '.join(shown)}{f' and {left} more' if left else ''})"
 
 
 VIEW = View(

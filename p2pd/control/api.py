@@ -23,20 +23,17 @@ from p2pd.control.items import (
 )
 from p2pd.control.limiting import change_limit
 from p2pd.control.pages import page
+from p2pd.control.searching import Searching
 from p2pd.control.server import Method, Progress
 from p2pd.control.sharing import Sharing
 from p2pd.control.status import Status
 from p2pd.control.streaming import Streaming
 from p2pd.control.verifying import verify
-from p2pd.peer.finding import Query
 from p2pd.peer.service import PeerService
 from protocol.errors import Fault
-from protocol.limits import CONTROL_PAGE, MAX_FILE
 from protocol.manifest import Manifest
-from protocol.tracker import By, Hit, Sort
+from protocol.tracker import Hit
 from protocol.version import CONTROL_VERSION, VERSION, WIRE_VERSION
-
-SORTS = {sort.name.lower(): sort for sort in Sort}
 
 
 class ControlApi:
@@ -51,8 +48,7 @@ class ControlApi:
             "version": self.version,
             "status": self.status,
             "shutdown": self.shutdown,
-            "search": self.search,
-            "all_files": self.all_files,
+            **Searching(lambda: self._peer).methods,
             "info": self.info,
             "peers": self.peers,
             "complete": self.complete,
@@ -106,36 +102,6 @@ class ControlApi:
         return await verify(self._peer, params, progress)
 
     # -- find ---------------------------------------------------------------------------------------------
-
-    async def search(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Contents whose names hold every word."""
-        asked = read_params.read(read_params.Search, params)
-        sort = SORTS.get(asked.sort or "relevance")
-        if sort is None:
-            raise Fault("usage", f"unknown sort {asked.sort!r}", f"one of {', '.join(SORTS)}")
-        query = Query(
-            By.TEXT,
-            read_params.check_query(asked.text),
-            (asked.ext or "").lstrip("."),
-            asked.min_size_bytes or 0,
-            MAX_FILE if asked.max_size_bytes is None else asked.max_size_bytes,
-            sort,
-        )
-        return await self._hits(query, asked.limit, asked.cursor)
-
-    async def all_files(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Everything the swarm shares, by name."""
-        asked = read_params.read(read_params.Page, params)
-        return await self._hits(Query(By.ALL), asked.limit, asked.cursor)
-
-    async def _hits(self, query: Query, limit: int | None, cursor: str | None) -> Item:
-        answer = await self._peer.finder.search(query, limit or CONTROL_PAGE, cursor or "")
-        items = [self._hit(hit) for hit in answer.hits]
-        return {
-            **page(items, answer.next or None),
-            "partial": bool(answer.faults),
-            "warnings": [fault.message for fault in answer.faults],
-        }
 
     def _hit(self, hit: Hit) -> Item:
         return hit_item(hit, self._peer.catalogue.holds(hit.content_id))

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol.errors import Fault
-from protocol.limits import CONTROL_PAGE, MAX_ARRAY, MAX_FILE, MAX_QUERY
+from protocol.limits import CONTROL_PAGE, MAX_ARRAY, MAX_FILE, MAX_QUERY, MAX_TERMS
 
 T = TypeVar("T")
 
@@ -71,6 +71,9 @@ class Search(Struct, forbid_unknown_fields=True):
     min_size_bytes: Octets | None = None
     max_size_bytes: Octets | None = None
     sort: str | None = None
+    without: (
+        Annotated[list[Annotated[str, Meta(max_length=MAX_QUERY)]], Meta(max_length=MAX_TERMS)] | None
+    ) = None
     cursor: str | None = None
     limit: PageSize | None = None
 

@@ -255,7 +255,7 @@ class Swarm:
         identity = Identity(
             secret or self.secret,
             make_device("tracker"),
-            Info("p2pd/test", features=Feature.CONTENTS | Feature.FETCHING),
+            Info("p2pd/test", features=Feature.CONTENTS | Feature.FETCHING | Feature.TERMS),
             os.urandom,
         )
         router = SealedRouter(reactor, identity, Dialect.TRACKER, Admission(PLENTY), "tracker", server)

@@ -302,6 +302,7 @@ class TestSearch:
     def test_parameters(self, daemon: Daemon, p2pctl: Run) -> None:
         daemon.on["search"] = page(samples.hit())
         argv = ["--ext", ".tar", "--min-size", "1K", "--max-size", "2G", "--sort", "size", "--limit", "3"]
+        argv += ["--not", "draft", "--not", '"old copy"']
         assert p2pctl("search", "big", *argv, "data").status == 0
         assert daemon.params("search") == [
             {
@@ -310,6 +311,7 @@ class TestSearch:
                 "min_size_bytes": 1024,
                 "max_size_bytes": 2**31,
                 "sort": "size",
+                "without": ["draft", '"old copy"'],
                 "limit": 3,
                 "cursor": None,
             }
@@ -323,6 +325,13 @@ class TestSearch:
             "7f3a91c2  1.4 GiB        3   4d  example.txt\n"
             "0be4d7aa      5 B       10   4d  example.txt\n"
         )
+
+    def test_other_names_of_a_file_are_shown_with_it(self, daemon: Daemon, p2pctl: Run) -> None:
+        names = ["a.txt", "b\x1b.txt", "c.txt", "d.txt", "e.txt"]
+        daemon.on["search"] = page(samples.hit(name="a.txt", names=names))
+        assert "  a.txt (also b\\u{1b}.txt, c.txt and 2 more)\n" in p2pctl("search", "x").out
+        assert "  a.txt (also b\\u{1b}.txt, c.txt, d.txt, e.txt)\n" in p2pctl("search", "x", "-v").out
+        assert p2pctl("--json", "search", "x").document["items"][0]["names"] == names
 
     def test_one_page_unless_more_is_asked_for(self, daemon: Daemon, p2pctl: Run) -> None:
         daemon.on["search"] = page(samples.hit(), next="c", partial=True, warnings=["hub did not answer"])

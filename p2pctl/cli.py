@@ -52,6 +52,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "control": {
         "limit": "show or set the limits of bandwidth",
         "status": "tell how the daemon is doing",
+        "events": "show what happens in the daemon, as it happens",
         "ping": "check that the daemon answers",
         "shutdown": "stop the daemon",
     },

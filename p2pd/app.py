@@ -24,6 +24,8 @@ from p2pd.config import Settings
 from p2pd.control.api import ControlApi
 from p2pd.control.server import ControlServer
 from p2pd.control.status import Status
+from p2pd.events import Events
+from p2pd.happenings import DaemonStarted, DaemonStopping, PeerBanned
 from p2pd.net.addresses import Endpoint, format_endpoint, is_loopback, primary_address
 from p2pd.net.admission import Admission
 from p2pd.net.bridge import run_on
@@ -48,6 +50,7 @@ log = logging.getLogger("p2pd.app")
 TRACKER_DOMAIN = "tracker"
 DESCRIPTORS = 8192
 HANDSHAKE_THREADS = 2
+LAST_WORDS_SECONDS = 0.02  # for those who wait for events to hear of the end
 SWITCH_SECONDS = 0.001  # the interpreter's default of 5 ms lets a key exchange hold up the bulk path
 
 
@@ -71,12 +74,14 @@ class App:
         self._tracker_server: TrackerServer | None = None
         self._registry: SqliteRegistry | None = None
         self._control: ControlServer | None = None
+        self._events = Events()
         self._watchdog: threading.Timer | None = None
 
     def stop(self) -> None:
         """Begins the end; harmless when it has begun."""
         if not self._stopping.is_set():
             log.info("= stopping")
+            self._events.tell(DaemonStopping(os.getpid()))
             self._stopping.set()
             self._watchdog = threading.Timer(limits.SHUTDOWN_HARD_SECONDS, _give_up)
             self._watchdog.daemon = True
@@ -161,6 +166,8 @@ class App:
         self._tracker_router = SealedRouter(
             reactor, identity, Dialect.TRACKER, admission, TRACKER_DOMAIN, self._tracker_server
         )
+        tell = self._events.tell
+        self._tracker_router.on_banned = lambda host, seconds: tell(PeerBanned(host, seconds, "password"))
         return self._tracker_router.bind(listen.host, listen.port)
 
     def _build_peer(self, listen: Endpoint, identity: Identity, trackers: list[Endpoint]) -> int:
@@ -178,6 +185,7 @@ class App:
             settings.share_downloads,
             {"up": settings.limit_up, "down": settings.limit_down},
             QueueLimits(settings.max_downloads, settings.free_floor),
+            self._events,
         )
         return self._peer.router.bind(listen.host, listen.port)
 
@@ -195,9 +203,10 @@ class App:
             tracker_listen=self._tracker_shown,
             tracker_stats=self._tracker_stats if self._tracker_server is not None else None,
         )
-        api = ControlApi(status, self._peer, self.stop)
+        api = ControlApi(status, self._peer, self.stop, self._events)
         self._control = ControlServer(self._context, settings.socket, api.methods)
         self._control.bind()
+        self._events.tell(DaemonStarted(VERSION, os.getpid(), roles))
 
     async def _tracker_stats(self) -> dict[str, int]:
         assert self._tracker_server is not None
@@ -208,6 +217,7 @@ class App:
     async def _close(self) -> None:
         began = time.monotonic()
         if self._control is not None:
+            await asyncio.sleep(LAST_WORDS_SECONDS)
             await self._control.close()
         started = any(reactor.running for reactor in self._reactors)
         if self._peer is not None and started:

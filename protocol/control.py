@@ -59,6 +59,7 @@ METHODS: dict[str, bool] = {
     "stream": False,
     "stream_status": False,
     "verify": True,
+    "events": False,
 }
 """Method -> whether it may send progress before its answer."""
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import re
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from p2pctl import cli as p2pctl
 from p2pd import cli as p2pd
 from p2pd.config import KEYS, default_config_file, default_home, load
+from p2pd.events import GAP, LOST, RESTARTED
+from p2pd.happenings import ALL
 from protocol.errors import EXIT_STATUS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +73,83 @@ def config_page() -> str:
     return f"{_CONFIG_HEAD}{tables}\n"
 
 
+def events_table() -> str:
+    """The rows of docs/control-api.md, "events", from p2pd/happenings.py."""
+    lines = ["| kind | fields | what happened |", "|---|---|---|"]
+    for kind in ALL:
+        names = " ".join(f"`{field.name}`" for field in dataclasses.fields(kind))
+        lines.append(f"| `{kind.KIND}` | {names} | {' '.join(str(kind.__doc__).split())} |")
+    return "\n".join(lines)
+
+
+_TYPES: dict[str, dict[str, Any]] = {
+    "str": {"type": "string"},
+    "int": {"type": "integer"},
+    "float": {"type": "number"},
+    "list[str]": {"type": "array", "items": {"type": "string"}},
+    "dict[str, str]": {"$ref": "urn:p2p:common/1#reason", "unevaluatedProperties": False},
+}
+
+
+def events_schema() -> str:
+    """docs/schemas/events.json, from the same."""
+
+    def item(kind: str, fields: dict[str, Any], description: str) -> dict[str, Any]:
+        properties = {
+            "run": {"type": "string"},
+            "seq": {"$ref": "urn:p2p:common/1#count"},
+            "cursor": {"type": "string", "pattern": "^[0-9a-f]+:[0-9]+$"},
+            "time": {
+                "type": "string",
+                "format": "date-time",
+                "pattern": "^[0-9-]{10}T[0-9:]{8}\\.[0-9]{3}Z$",
+            },
+            "kind": {"const": kind},
+            **fields,
+        }
+        return {
+            "type": "object",
+            "description": description,
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+    def of(type: str) -> dict[str, Any]:
+        plain = _TYPES[type.removesuffix(" | None")]
+        return {"anyOf": [plain, {"type": "null"}]} if type.endswith(" | None") else plain
+
+    items = [
+        item(
+            kind.KIND,
+            {field.name: of(str(field.type)) for field in dataclasses.fields(kind)},
+            " ".join(str(kind.__doc__).split()),
+        )
+        for kind in ALL
+    ]
+    gap = {"reason": {"enum": [LOST, RESTARTED]}, "missed": of("int | None")}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:p2p:events/1",
+        "title": "p2pctl events",
+        "$ref": "urn:p2p:document/1",
+        "properties": {
+            "schema": {"const": "p2p.events/1"},
+            "items": {"items": {"$ref": "#/$defs/item"}},
+            "next": {"type": "string", "description": "--since of what happens next."},
+        },
+        "$defs": {"item": {"oneOf": [*items, item(GAP, gap, "events between are not known any more")]}},
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def with_events(document: str) -> str:
+    """docs/control-api.md with the kinds of event as they are in the code."""
+    begin = document.index("| kind | fields | what happened |")
+    end = document.index("\n\n", begin)
+    return document[:begin] + events_table() + document[end:]
+
+
 _CONFIG_HEAD = """\
 # Settings
 
@@ -116,6 +198,12 @@ def with_limits(document: str) -> str:
 def test_the_limits_are_those_of_the_code() -> None:
     document = read("docs/protocol.md")
     assert document == with_limits(document)
+
+
+def test_the_kinds_of_event_are_those_of_the_code() -> None:
+    document = read("docs/control-api.md")
+    assert document == with_events(document)
+    assert read("docs/schemas/events.json") == events_schema()
 
 
 def test_each_limit_has_a_row() -> None:
@@ -295,6 +383,9 @@ def main() -> None:
     protocol = ROOT / "docs/protocol.md"
     protocol.write_text(with_limits(protocol.read_text(encoding="utf-8")), encoding="utf-8")
     (ROOT / "docs/config.md").write_text(config_page(), encoding="utf-8")
+    control = ROOT / "docs/control-api.md"
+    control.write_text(with_events(control.read_text(encoding="utf-8")), encoding="utf-8")
+    (ROOT / "docs/schemas/events.json").write_text(events_schema(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from p2pd.control.sharing import Sharing
 from p2pd.control.status import Status
 from p2pd.control.streaming import Streaming
 from p2pd.control.verifying import verify
+from p2pd.control.watching import Watching
+from p2pd.events import Events
 from p2pd.peer.service import PeerService
 from protocol.errors import Fault
 from protocol.manifest import Manifest
@@ -39,7 +41,13 @@ from protocol.version import CONTROL_VERSION, VERSION, WIRE_VERSION
 class ControlApi:
     """See the module. `peer` is None in a pure tracker; `stop()` begins an orderly shutdown."""
 
-    def __init__(self, status: Status, peer: PeerService | None, stop: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        status: Status,
+        peer: PeerService | None,
+        stop: Callable[[], object],
+        events: Events | None = None,
+    ) -> None:
         self._status = status
         self._peer_service = peer
         self._stop = stop
@@ -57,6 +65,7 @@ class ControlApi:
             "verify": self.verify,
             **Fetching(lambda: self._peer).methods,
             **Streaming(lambda: self._peer).methods,
+            "events": Watching(events or Events()).events,
         }
 
     @property

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol.errors import Fault
-from protocol.limits import CONTROL_PAGE, MAX_ARRAY, MAX_FILE, MAX_QUERY, MAX_TERMS
+from protocol.limits import CONTROL_PAGE, EVENTS_WAIT_SECONDS, MAX_ARRAY, MAX_FILE, MAX_QUERY, MAX_TERMS
 
 T = TypeVar("T")
 
@@ -145,6 +145,17 @@ class Verify(Struct, forbid_unknown_fields=True):
     all: bool | None = False
     repair: bool | None = False
     restore_changed: bool | None = False
+
+
+class Events(Struct, forbid_unknown_fields=True):
+    """events"""
+
+    cursor: Annotated[str, Meta(max_length=64)] | None = None
+    kinds: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=64)] | None = (
+        None
+    )
+    limit: PageSize | None = None
+    wait_s: Annotated[float, Meta(ge=0.0, le=EVENTS_WAIT_SECONDS)] | None = None
 
 
 class Queue(Struct, forbid_unknown_fields=True):

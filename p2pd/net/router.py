@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 import zmq
@@ -53,6 +54,7 @@ class SealedRouter:
     ) -> None:
         self.reactor = reactor
         self.handler = handler
+        self.on_banned: Callable[[str, float], object] = lambda host, seconds: None  # in the reactor's thread
         self.port = 0
         self.conns: dict[bytes, Conn] = {}
         self._by_descriptor: dict[int, Conn] = {}
@@ -205,6 +207,8 @@ class SealedRouter:
         if error is not None:
             if isinstance(error, AuthenticationError):
                 banned = self._admission.failed(conn.host, now)
+                if banned:
+                    self.on_banned(conn.host, banned)
                 self._refuse(conn, Refusal.BAD_PROOF, "wrong password", int(banned))
             else:
                 self._admission.abandoned(conn.host)

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from p2pd.engine.credit import Credits
 from p2pd.engine.download import DownloadState
+from p2pd.events import Events
 from p2pd.net.bridge import post, run_on, settle
 from p2pd.net.dealer import Lost
 from p2pd.net.reactor import Reactor
@@ -95,6 +96,7 @@ class Services:
     space: Space
     swarming: Swarming
     credits: Credits = field(default_factory=Credits)  # of the reactor's thread
+    events: Events = field(default_factory=Events)
 
 
 class Attempt:
@@ -109,7 +111,7 @@ class Attempt:
         wake: asyncio.Event,
         crowded: Callable[[], bool],
     ) -> None:
-        self.phase = "locating"  # locating, downloading, stalled, verifying
+        self._phase = "locating"
         self.manifest: Manifest | Collection | None = None
         self.driver: Counts | None = None
         self.givers: dict[str, str] = {}
@@ -127,6 +129,16 @@ class Attempt:
     def row(self) -> Download:
         """The row as it is now."""
         return self._record.row
+
+    @property
+    def phase(self) -> str:
+        """locating, downloading, stalled or verifying."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: str) -> None:
+        self._phase = phase
+        self._record.moved()
 
     async def run(self) -> str:
         """The whole of it; the path. Raises Fault: DiskFull, StorageMissing and others of storage, network, integrity."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2pd.engine.ratelimit import Meter
+from p2pd.happenings import Happening, LimitChanged, ignored
 from p2pd.storage.rate_limits import rate_limits, set_rate_limit
 from p2pd.storage.sqlite import Database
 
@@ -38,7 +39,9 @@ class Bandwidth:
         apply: dict[str, Callable[[int], object]],
         total: dict[str, Callable[[], int]],
         clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[Happening], object] = ignored,
     ) -> None:
+        self._tell = tell
         self._database = database
         self._configured = configured
         self._apply = apply
@@ -64,7 +67,9 @@ class Bandwidth:
             self._set.pop(direction, None)
         else:
             self._set[direction] = rate
-        self._apply[direction](self.limit(direction))
+        limit = self.limit(direction)
+        self._apply[direction](limit)
+        self._tell(LimitChanged(direction, limit or None, "settings" if rate is None else "limit"))
 
     def measure(self) -> None:
         """Call this a few times in Meter's window."""

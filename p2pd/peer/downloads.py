@@ -12,9 +12,11 @@ import os
 import time
 from dataclasses import dataclass
 
+from p2pd.happenings import QueueChanged
 from p2pd.peer.attempt import Services
 from p2pd.peer.room import octets_needed
 from p2pd.peer.transfer import Transfer
+from p2pd.peer.transfernews import TransferNews
 from p2pd.storage.root import Root, check_local_name
 from p2pd.storage.state import Download
 from protocol.display import safe
@@ -52,6 +54,7 @@ class Downloads:
         self.max_active = max_active
         self._active: dict[str, Transfer] = {}  # in order of their turn
         self._closing = False
+        self._news = TransferNews(services.events)
         self._received = 0
         self._arrived = 0
 
@@ -60,7 +63,9 @@ class Downloads:
     def start(self) -> None:
         """Takes up what was not finished."""
         for row in self._services.store.active_downloads():
-            self._enter(row).take_up()
+            transfer = self._enter(row)
+            transfer.take_up()
+            self._news.began(transfer, transfer.phase)
         self.changed()
 
     async def run(self) -> None:
@@ -162,8 +167,9 @@ class Downloads:
                 "usage", f"{safe(name)!r} cannot be a file name here: {error}", "choose one with -o FILE"
             ) from error
 
-    def _begin(self, row: Download) -> Transfer:
+    def _begin(self, row: Download, previous: str | None = None) -> Transfer:
         transfer = self._enter(row)
+        self._news.began(transfer, previous)
         self.changed()
         return transfer
 
@@ -175,6 +181,8 @@ class Downloads:
 
     def changed(self) -> None:
         """Drops what is over and gives free places to those whose turn it is."""
+        for transfer in self._active.values():
+            self.moved(transfer)
         for transfer in [one for one in self._active.values() if one.done.is_set()]:
             self._received += transfer.received
             self._arrived += transfer.arrived
@@ -190,6 +198,11 @@ class Downloads:
                 transfer.start()
                 places -= 1
 
+    def moved(self, transfer: Transfer) -> None:
+        """Tells of its state, if that is news."""
+        if not self._closing:
+            self._news.look(transfer)
+
     def crowded(self) -> bool:
         """True while somebody waits for a place."""
         now = time.time()
@@ -198,6 +211,7 @@ class Downloads:
     def set_max_active(self, count: int) -> None:
         """How many may run at a time from now on. Those that run already go on."""
         self.max_active = count
+        self._services.events.tell(QueueChanged(count))
         self.changed()
 
     # -- looking ------------------------------------------------------------------------------------------
@@ -282,7 +296,7 @@ class Downloads:
                 )
         store = self._services.store
         store.set_state(transfer_id, "queued", retries=0)
-        return self._begin(store.get_download(transfer_id)), True
+        return self._begin(store.get_download(transfer_id), found.state), True
 
     async def drop_pieces(self, transfer_id: str, bad: int) -> None:
         """These pieces (bits) of an unfinished download are damaged: they are fetched again."""

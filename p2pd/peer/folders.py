@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from p2pd.events import Events
 from p2pd.peer.catalogue import Served
+from p2pd.peer.sharenews import ShareNews
 from p2pd.storage.hashing import Cancelled
 from p2pd.storage.state import State
 from p2pd.storage.state_folders import Folder, Hashed, Member
@@ -70,7 +72,8 @@ class FolderJob:
 class Folders:
     """See the module. `changed()` is called after each change of what is published."""
 
-    def __init__(self, store: State, changed: Callable[[], object]) -> None:
+    def __init__(self, store: State, changed: Callable[[], object], events: Events | None = None) -> None:
+        self._news = ShareNews(events or Events())
         self._store = store
         self._changed = changed
         self._jobs: dict[int, FolderJob] = {}
@@ -160,6 +163,7 @@ class Folders:
             await asyncio.gather(job.task, return_exceptions=True)
         removed = await asyncio.to_thread(self._store.remove_folder, folder.folder_id)
         self._changed()
+        self._news.removed(removed)
         return removed
 
     async def take_download(self, path: str, name: str, collection: Collection, hashed: list[Hashed]) -> None:
@@ -170,18 +174,19 @@ class Folders:
                 name = check_name(os.path.basename(path))
             except RemoteProtocolError:
                 pass  # the user chose one that no other peer accepts: what the swarm calls it
-            await asyncio.to_thread(self._record, os.path.realpath(path), name, collection, hashed)
+            folder = await asyncio.to_thread(self._record, os.path.realpath(path), name, collection, hashed)
+            self._news.settled(None, folder)
         except Fault as fault:
             log.warning("! %s is not shared: %s", safe(path), fault.message)
         self._changed()
 
-    def _record(self, path: str, name: str, collection: Collection, hashed: list[Hashed]) -> None:
+    def _record(self, path: str, name: str, collection: Collection, hashed: list[Hashed]) -> Folder:
         now = time.time()
         self._check_room(len(hashed) + 1)
         with self._store.transaction():
             folder = self._store.add_folder(path, name, [], True, now, "download")
             self._store.put_members(folder.folder_id, hashed, now)
-            self._store.set_collection(folder.folder_id, collection, now)
+            return self._store.set_collection(folder.folder_id, collection, now)
 
     @property
     def hashing(self) -> int:
@@ -207,10 +212,12 @@ class Folders:
         except Fault as fault:
             if folder.state == "hashing" and fault.code != "storage":
                 self._store.remove_folder(folder.folder_id)
+                self._news.failed(folder, fault)
             elif fault.code in ("not_found", "usage", "storage") and folder.state != "missing":
                 log.warning("! %s: withdrawn: %s", safe(folder.path), fault.message)
-                await asyncio.to_thread(self._store.withdraw_folder, folder.folder_id, fault.message)
+                gone = await asyncio.to_thread(self._store.withdraw_folder, folder.folder_id, fault.message)
                 self._changed()
+                self._news.withdrawn(gone, fault.message)
             raise
         finally:
             self._jobs.pop(folder.folder_id, None)
@@ -256,6 +263,8 @@ class Folders:
         if todo or gone or back or folder.state != "shared" or not only_known:
             report.folder = await asyncio.to_thread(self._collect, folder, tree)
             self._changed()
+            if report.folder.content_id != report.previous or folder.state != "shared":
+                self._news.settled(report.previous, report.folder)
         if gone or todo:
             log.info(
                 "= %s: %d new, %d changed, %d gone",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from p2pd.engine.conduct import Conduct
+from p2pd.happenings import Happening, PeerBanned, ignored
 from p2pd.net.addresses import Endpoint
 from p2pd.net.dealer import Answer, CannotDial, Link, Lost
 from p2pd.net.identity import Identity
@@ -136,6 +137,7 @@ class Links:
         self.asking = Asking(reactor)
         self._identity = identity
         self.conduct = Conduct()
+        self.tell: Callable[[Happening], object] = ignored  # called in the reactor's thread
         self._guard = dialer_guard(reactor)
         self._plain = PlainBuffer()
 
@@ -177,6 +179,7 @@ class Links:
         seconds = self.conduct.bad(peer.name, self.reactor.clock())
         if seconds:
             log.warning("! %s sent wrong data again: not used for %d minutes", peer.endpoint, seconds // 60)
+            self.tell(PeerBanned(device_text(peer.device_id), seconds, "data"))
             lost = Lost("banned", f"{peer.endpoint} sent wrong data again and again")
             for user in list(peer.users):
                 user.peer_lost(peer, lost)

@@ -5,15 +5,22 @@ The rule: what is in memory is what the database says; a state that could not be
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from p2pd.storage.state import Download, State
 from protocol.errors import Fault
 
 
-class Record:
-    """`row` as it was last written or read."""
+def _nobody() -> None:
+    """Nobody wants to know."""
 
-    def __init__(self, store: State, row: Download) -> None:
+
+class Record:
+    """`row` as it was last written or read; `moved()` is called when its state changed."""
+
+    def __init__(self, store: State, row: Download, moved: Callable[[], object] = _nobody) -> None:
         self.row = row
+        self.moved = moved
         self._store = store
 
     def set(self, state: str, fault: Fault | None = None, **more: float | str | None) -> None:
@@ -26,6 +33,7 @@ class Record:
             **more,  # type: ignore[arg-type]
         )
         self.reload()
+        self.moved()
 
     def reload(self) -> None:
         """Reads what other methods of the store changed."""

@@ -18,6 +18,8 @@ from typing import Any
 
 import msgpack
 
+from p2pd.events import Events
+from p2pd.happenings import PeerBanned
 from p2pd.net.addresses import Endpoint
 from p2pd.net.admission import Admission
 from p2pd.net.bridge import post, run_on
@@ -85,7 +87,10 @@ class PeerService:
         share_downloads: bool,
         limits: dict[str, int] | None = None,
         queue: QueueLimits = QueueLimits(),
+        events: Events | None = None,
     ) -> None:
+        self.events = events or Events()
+        tell = self.events.tell
         self.store = State(home / "peer.db")
         self.own_id = identity.device.device_id
         self.share_downloads = share_downloads
@@ -102,14 +107,16 @@ class PeerService:
         self.uploads = Uploads(self.catalogue, partial(self._from_reactor, self._served_changed))
         self.router = SealedRouter(reactors.uploads, identity, Dialect.PEER, admission, DOMAIN, self.uploads)
         self.uploads.router = self.router
+        self.router.on_banned = lambda host, seconds: tell(PeerBanned(host, seconds, "password"))
         guard = dialer_guard(reactors.links)
         self.trackers = [
             TrackerClient(reactors.links, identity, self.store, endpoint, self._listening, rng, guard)
             for endpoint in trackers
         ]
-        self.shares = Shares(self.store, self.catalogue, self._changed, self._forget)
-        self.folders = Folders(self.store, self._changed)
+        self.shares = Shares(self.store, self.catalogue, self._changed, self._forget, self.events)
+        self.folders = Folders(self.store, self._changed, self.events)
         self.links = Links(reactors.downloads, identity)
+        self.links.tell = tell
         swarming = Swarming(
             self.catalogue,
             partial(reactors.uploads.call, self.uploads.interests.gained),
@@ -128,6 +135,7 @@ class PeerService:
             rng,
             Space(queue.free_floor),
             swarming,
+            events=self.events,
         )
         self.downloads = Downloads(services, queue.max_active)
         self.streams = Streams(services, home)
@@ -141,8 +149,10 @@ class PeerService:
                 DOWN: partial(reactors.downloads.call, self.links.asking.set_limit),
             },
             {UP: lambda: self.uploads.uploaded, DOWN: lambda: self.downloads.arrived + self.streams.arrived},
+            tell=tell,
         )
         for tracker in self.trackers:
+            tracker.tell = tell
             tracker.on_connected = self.downloads.wake
             tracker.fetched = lambda: self.catalogue.fetched
 

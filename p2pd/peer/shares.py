@@ -13,7 +13,9 @@ import stat
 import time
 from collections.abc import Callable
 
+from p2pd.events import Events
 from p2pd.peer.catalogue import Catalogue, Served
+from p2pd.peer.sharenews import ShareNews
 from p2pd.storage.hashing import Cancelled, FileChanged, Stamp, hash_file, open_shared, stamp_from, stamp_of
 from p2pd.storage.state import Share, State
 from protocol.display import safe
@@ -53,7 +55,9 @@ class Shares:
         catalogue: Catalogue,
         changed: Callable[[], object],
         forget: Callable[[bytes], object],
+        events: Events | None = None,
     ) -> None:
+        self._news = ShareNews(events or Events())
         self._store = store
         self._catalogue = catalogue
         self._changed = changed
@@ -153,7 +157,9 @@ class Shares:
         if stamp.size != manifest.size:
             raise FileChanged
         share = self._store.add_share(path, name, time.time(), "download")
+        before = share.content_id
         share = self._store.set_shared(share.share_id, manifest, stamp, time.time())
+        self._news.settled(before, share)
         self._serve(share, manifest.piece_size, manifest.count)
         self._changed()
         return share
@@ -166,15 +172,18 @@ class Shares:
         removed = self._store.remove_share(share.share_id)
         self._unserve(removed)
         self._changed()
+        self._news.removed(removed)
         return removed
 
     def damaged(self, share_id: int, reason: str) -> None:
         """Its file has other octets than were hashed, though nobody changed it: served no more, and its content is remembered."""
         try:
-            self._unserve(self._store.withdraw(share_id, "error", reason))
+            withdrawn = self._store.withdraw(share_id, "error", reason)
         except Fault as fault:
             log.warning("! %s", fault.message)  # removed meanwhile
             return
+        self._unserve(withdrawn)
+        self._news.withdrawn(withdrawn, reason)
         self._changed()
 
     def mended(self, share_id: int) -> None:
@@ -192,6 +201,7 @@ class Shares:
         share = self._store.set_shared(share_id, manifest, stamp, time.time())
         self._serve(share, manifest.piece_size, manifest.count)
         self._changed()
+        self._news.settled(share.content_id, share)
 
     @property
     def hashing(self) -> int:
@@ -216,9 +226,12 @@ class Shares:
         except Fault as fault:
             if new:
                 self._store.remove_share(share.share_id)
+                self._news.failed(share, fault)
             else:
                 state = "missing" if fault.code == "not_found" else "error"
-                self._store.withdraw(share.share_id, state, fault.message)
+                self._news.withdrawn(
+                    self._store.withdraw(share.share_id, state, fault.message), fault.message
+                )
             raise
         finally:
             self._jobs.pop(share.share_id, None)
@@ -229,6 +242,7 @@ class Shares:
         self._serve(share, manifest.piece_size, manifest.count)
         self._changed()
         log.info("= shared %s", safe(share.name))
+        self._news.settled(before.content_id, share)
         return share
 
     def _hash_now(self, job: HashJob) -> tuple[Manifest, Stamp]:
@@ -307,8 +321,10 @@ class Shares:
         if stamp is None:
             if share.state != "missing":
                 log.warning("! %s is gone: withdrawn", safe(share.path))
-                self._unserve(self._store.withdraw(share.share_id, "missing", "the file is gone"))
+                share = self._store.withdraw(share.share_id, "missing", "the file is gone")
+                self._unserve(share)
                 self._changed()
+                self._news.withdrawn(share, "the file is gone")
         elif share.state == "shared" and share.stamp == stamp:
             if share.content_id is not None and self._catalogue.find(share.content_id) is None:
                 self._serve_known(share)
@@ -319,12 +335,16 @@ class Shares:
                 share = self._store.set_shared(share.share_id, manifest, stamp, time.time())
                 self._serve(share, manifest.piece_size, manifest.count)
                 self._changed()
+                self._news.settled(share.content_id, share)
         elif share.state != "error" or share.stamp != stamp:
             if share.state == "shared":
                 log.warning("! %s changed: withdrawn and hashed again", safe(share.path))
             if share.content_id is not None:
-                self._unserve(self._store.withdraw(share.share_id, "changed", "being hashed again"))
+                withdrawn = self._store.withdraw(share.share_id, "changed", "being hashed again")
+                self._unserve(withdrawn)
                 self._changed()
+                if share.state == "shared":
+                    self._news.withdrawn(withdrawn, "the file changed; it is hashed again")
             self._hash(share, stamp.size, new=False)
 
 

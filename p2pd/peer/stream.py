@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class Stream:
         self.began: float | None = None  # monotonic seconds of the first octet
         self.ended: float | None = None
         self.over = asyncio.Event()
+        self.on_over: Callable[[Stream], object] = lambda stream: None
         self._services = services
         self._loop = asyncio.get_running_loop()
         self._driver: Driver | None = None
@@ -150,6 +152,7 @@ class Stream:
         self._driver = None
         self._tap.stop()
         self.over.set()
+        self.on_over(self)
         log.info("= %s %s after %d octets of %s", self.name, self.state, self.sent, safe(self.asked.name))
 
     async def _serve(self) -> None:

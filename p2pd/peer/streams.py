@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from p2pd.happenings import StreamEnded, error_of
 from p2pd.peer.attempt import Services
 from p2pd.peer.stream import Asked, Stream
 from protocol.errors import Fault
+from protocol.ids import content_text
 
 MAX_STREAMS = 4  # each holds a window of pieces in memory
 KEPT = 64  # how so many ended can still be asked
@@ -53,11 +55,19 @@ class Streams:
         self._last += 1
         path = self._directory / f"s-{self._last % NUMBERS}.sock"
         stream = self._streams[f"s-{self._last}"] = Stream(self._services, self._last, asked, path)
+        stream.on_over = self._ended
         for name in [name for name, old in self._streams.items() if old.over.is_set()][:-KEPT]:
             old = self._streams.pop(name)
             self._received += old.received
             self._arrived += old.arrived
         return stream
+
+    def _ended(self, stream: Stream) -> None:
+        error = None if stream.fault is None else error_of(stream.fault)
+        id = content_text(stream.asked.content_id)
+        self._services.events.tell(
+            StreamEnded(stream.name, id, stream.asked.name, stream.state, stream.sent, error)
+        )
 
     def get(self, name: str) -> Stream:
         """Under way, or ended not long ago. Raises Fault not_found."""

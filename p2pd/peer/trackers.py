@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from p2pd.happenings import Happening, TrackerConnected, TrackerLost, error_of, ignored
 from p2pd.net.addresses import Endpoint, is_loopback, resolve
 from p2pd.net.bridge import ask, post, run_on
 from p2pd.net.dealer import Link, Lost
@@ -75,6 +76,7 @@ class TrackerClient:
         self.files: int | None = None
         self.published: int | None = None
         self.on_connected: Callable[[], object] = _nothing
+        self.tell: Callable[[Happening], object] = ignored
         self.fetched: Callable[[], list[bytes]] = list  # contents of which a part is served
         self._said: list[bytes] = []  # what the tracker was told of those
         self._reactor = reactor
@@ -198,6 +200,7 @@ class TrackerClient:
         self.state, self.error = _judge(self.endpoint, lost)
         if before != self.state:
             log.warning("! tracker %s: %s", self.endpoint, self.error.message)
+            self.tell(TrackerLost(str(self.endpoint), self.state, error_of(self.error)))
         await self._tell()
 
     async def _session(self) -> Lost:
@@ -275,6 +278,7 @@ class TrackerClient:
             if self.state != "connected":
                 log.info("= tracker %s: connected", self.endpoint)
                 self.state, self.error = "connected", None
+                self.tell(TrackerConnected(str(self.endpoint), reply.peers, reply.files))
                 self.on_connected()
             known = reply.known_revision if reply.known_epoch == self._store.share_epoch else 0
             reset = reply.known_epoch != self._store.share_epoch

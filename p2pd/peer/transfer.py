@@ -43,6 +43,9 @@ class Queue(Protocol):
     def crowded(self) -> bool:
         """True while others wait for a place."""
 
+    def moved(self, transfer: Transfer) -> None:
+        """This one may be in another state now."""
+
 
 class Transfer:
     """See the module. Counters and `phase` may be read at any time on the loop."""
@@ -52,7 +55,7 @@ class Transfer:
         self.done = asyncio.Event()
         self._services = services
         self._queue = queue
-        self._record = Record(services.store, row)
+        self._record = Record(services.store, row, lambda: queue.moved(self))
         self._override = ""  # a state that could not be recorded
         self._changing = asyncio.Lock()
         self._hurried = False  # tried again before its time

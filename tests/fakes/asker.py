@@ -31,7 +31,7 @@ class Asker:
             network="test", key_check="k-1", device_id=bytes(20), roles=[], home="/h", peer=service,
             peer_listen="", tracker_listen="", tracker_stats=None,
         )  # fmt: skip
-        self.api = ControlApi(status, service, self.stopped.set)
+        self.api = ControlApi(status, service, self.stopped.set, service.events if service else None)
 
     async def __call__(self, method: str, **params: Any) -> Any:
         return await self.api.methods[method](params, self.progress)

@@ -254,9 +254,13 @@ class Daemon:
         assert result.status == 0, f"p2pctl {words}: {result.status}\n{result.out}{result.err}"
         return result.items
 
+    def client(self, seconds: float = 20.0) -> Client:
+        """A connection to its control socket, for many requests."""
+        return Client([str(self.socket)], seconds)
+
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One request on the control socket, without the cost of a process."""
-        client = Client([str(self.socket)], 20.0)
+        client = self.client()
         try:
             return client.call(method, params)
         finally:

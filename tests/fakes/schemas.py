@@ -69,6 +69,10 @@ def fields(command: str) -> dict[str, bool]:
             walk(resolved.contents, resolved.resolver)
         for name in schema.get("properties", {}):
             found[name] = found.get(name, False) or name in schema.get("required", ())
+        kinds = schema.get("oneOf", ())
+        for kind in kinds:
+            for name in kind["properties"]:
+                found[name] = all(name in other["required"] for other in kinds)
 
     walk({"$ref": "#/$defs/item"}, resolver)
     return found

@@ -1,0 +1,111 @@
+"""p2pctl events with real daemons: what happens is told in order, over a restart, and to readers that do not read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.fakes.processes import Daemon, Swarm, make_file, until
+
+Follow = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def follow() -> Iterator[Follow]:
+    """Starts a p2pctl events that runs beside us; all end with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(daemon: Daemon, *words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "p2pctl", "--home", str(daemon.home), "--jsonl", "events", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            env=daemon.environ,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def so_far(daemon: Daemon, cursor: str = "0", *kinds: str) -> list[dict[str, Any]]:
+    globs = [word for kind in kinds for word in ("--kind", kind)]
+    return daemon.ok("events", "--no-follow", "--since", cursor, *globs)
+
+
+def test_a_swarm_as_its_events_tell_it(swarm: Swarm, follow: Follow) -> None:
+    tracker = swarm.tracker()
+    alice = swarm.peer("alice", tracker).connected()
+    bob = swarm.peer("bob", tracker).connected()
+    watcher = follow(bob, "--since", "0", "--count", "40", "--kind", "transfer.done", "--kind", "daemon.*")
+    first = make_file(swarm.directory / "a.bin", 3_000_000)
+    alice.ok("add", first)
+    bob.ok("download", "a.bin")
+    bob.ok("limit", "up", "1M")
+    bob.ok("remove", "downloaded_a.bin")
+    kinds = [item["kind"] for item in so_far(bob)]
+    assert kinds[0] == "tracker.connected" or kinds[0] == "daemon.started"
+    for kind in (
+        "daemon.started",
+        "tracker.connected",
+        "transfer.created",
+        "transfer.done",
+        "share.added",
+        "limit.changed",
+        "share.removed",
+    ):
+        assert kinds.count(kind) == 1, kinds
+    assert kinds.index("transfer.created") < kinds.index("transfer.done") < kinds.index("share.added")
+    seqs = [item["seq"] for item in so_far(bob)]
+    assert seqs == list(range(1, len(seqs) + 1))
+    tracker.end()
+    last = str(so_far(bob)[-1]["cursor"])
+    until(lambda: so_far(bob, "0", "tracker.lost"), 20, "bob tells that the tracker is gone")
+    # Over a restart: the cursor of the run before is a gap, and so it is told.
+    bob.end()
+    out, err = watcher.communicate(timeout=20)
+    followed = [json.loads(line)["kind"] for line in out.splitlines()]
+    assert followed == ["daemon.started", "transfer.done", "daemon.stopping"]
+    assert watcher.returncode == 3
+    assert json.loads(err)["hint"].startswith("go on with: p2pctl events --since ")
+    bob.start()
+    again = so_far(bob, last)
+    assert (again[0]["kind"], again[0]["reason"], again[1]["seq"]) == ("gap", "restarted", 1)
+    assert "daemon.started" in [item["kind"] for item in again]
+
+
+def test_a_reader_that_stops_holds_up_nobody_and_is_told_what_it_missed(swarm: Swarm, follow: Follow) -> None:
+    bob = swarm.make("bob", "peer", "--with-tracker").start().connected()
+    reader = follow(bob, "--since", "0", "--kind", "limit.*", "--timeout", "60")
+    assert reader.stdout is not None
+    bob.call("limit", direction="up", limit_bytes_per_s=2048)
+    assert json.loads(reader.stdout.readline())["limit_bytes_per_s"] == 2048
+    os.kill(reader.pid, signal.SIGSTOP)
+    before = bob.peak_memory()
+    client = bob.client()
+    try:
+        for number in range(5000):
+            client.call("limit", {"direction": "down", "limit_bytes_per_s": 4096 + number})
+    finally:
+        client.close()
+    assert bob.peak_memory() - before < 40 << 20
+    os.kill(reader.pid, signal.SIGCONT)
+    gap = json.loads(reader.stdout.readline())
+    assert (gap["kind"], gap["reason"]) == ("gap", "lost")
+    rest = [json.loads(reader.stdout.readline()) for _ in range(4096)]
+    assert rest[-1]["limit_bytes_per_s"] == 4096 + 4999
+    assert rest[0]["seq"] == gap["seq"] + 1
+    reader.send_signal(signal.SIGINT)
+    assert reader.wait(20) == 130

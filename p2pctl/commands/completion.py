@@ -25,7 +25,9 @@ eval "$(p2pctl completion zsh)"                     # in ~/.zshrc, after compini
 p2pctl completion fish | source                     # in ~/.config/fish/config.fish
 """
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = {"bash": "p2pctl", "zsh": "_p2pctl", "fish": "p2pctl.fish"}
+"""Shell -> its script, under the name by which the shell finds it."""
+
 ANSWER_SECONDS = 0.15
 """For the daemon. With the start of this program the shell has its answer within 200 ms."""
 
@@ -53,7 +55,7 @@ def run(invocation: Invocation) -> int:
 def script(shell: str) -> str:
     """The text of the completion script for one of SHELLS."""
     directory = os.path.join(os.path.dirname(os.path.dirname(__file__)), "completions")
-    with open(os.path.join(directory, f"p2pctl.{shell}"), encoding="utf-8") as stream:
+    with open(os.path.join(directory, SHELLS[shell]), encoding="utf-8") as stream:
         return stream.read()
 
 

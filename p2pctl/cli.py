@@ -202,11 +202,13 @@ def _run(words: Sequence[str], session: Session | None) -> int:
 
 
 def _stopped(invocation: Invocation, status: int) -> int:
+    """After a signal: say what goes on all the same; a program is told in any case."""
     invocation.progress.close()
-    if invocation.goes_on is not None:
+    shape = invocation.output.shape
+    if invocation.goes_on is not None or shape in ("json", "jsonl"):
         from p2pctl.render import stopped
 
-        stopped(*invocation.goes_on, status, invocation.output.shape)
+        stopped(*(invocation.goes_on or ("interrupted", "")), status, shape)
     return status
 
 

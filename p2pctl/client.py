@@ -13,6 +13,7 @@ import time
 
 from protocol.control import (
     METHODS,
+    UPGRADE_HINT,
     Progress,
     Reply,
     candidates,
@@ -23,6 +24,7 @@ from protocol.control import (
 )
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import CONTROL_PAGE, MAX_CONTROL_REPLY
+from protocol.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +35,12 @@ if TYPE_CHECKING:
 
 CALL_SECONDS = 30.0  # without --timeout, for methods that answer at once
 WAY_BACK_SECONDS = 0.25  # kept from the daemon's deadline for its answer to travel
-HANDSHAKE_MILLISECONDS = 3000  # something that is no p2pd listens there
+HANDSHAKE_MILLISECONDS = 3000  # without --timeout: something that is no p2pd listens there, or one that hangs
 WINDOW = 16  # requests under way when a command has many arguments: hides round trips, lets the daemon batch
 NEVER_MILLISECONDS = 3_600_000  # until libzmq would reconnect by itself
 CONNECT_TRIES = 5  # a daemon whose backlog is full refuses libzmq but not a blocking connect
 LAST_WORDS_MILLISECONDS = 20  # for an answer that the monitor's news of the end overtook
-VERSION_HINT = "use p2pctl and p2pd of the same release, and restart p2pd after an upgrade"
+HANG_HINT = "look at its log; p2pctl ping --wait-daemon 60 waits until it answers"
 START_HINT = "start it with: p2pd peer --tracker HOST"
 
 
@@ -136,7 +138,7 @@ class Client:
             size = None if left is None else min(left, CONTROL_PAGE)
             page = self.call(method, {**params, "cursor": cursor, "limit": size})
             if not isinstance(page.get("items"), list):
-                raise Fault("version", "the daemon's answer is not a list", VERSION_HINT)
+                raise Fault("version", "the daemon's answer is not a list", UPGRADE_HINT)
             yield page
             following = page.get("next")
             if left is not None:
@@ -195,7 +197,9 @@ class Client:
                 break  # connected, but not to one of us
             if (fault := _diagnose(path)) is not None:
                 return fault
-        return Fault("no_daemon", f"whoever answers at {path} is no p2pd, or too busy", START_HINT)
+        return Fault(
+            "no_daemon", f"nobody answers at {path}: what listens there hangs, or is no p2pd", HANG_HINT
+        )
 
     def _open(self, path: str) -> None:
         import zmq
@@ -205,7 +209,10 @@ class Client:
         self._monitor = self._context.socket(zmq.PAIR)
         # Not -1: libzmq 4.3.5 then throws away what it received just before the connection ended.
         self._socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MILLISECONDS)
-        self._socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MILLISECONDS)
+        # Whoever said how long to wait may wait for a daemon that hangs; otherwise that is found out soon.
+        patience = None if self._deadline is None else _milliseconds(self._remaining(False) or 0.0)
+        silence = HANDSHAKE_MILLISECONDS if patience is None else patience + HANDSHAKE_MILLISECONDS
+        self._socket.setsockopt(zmq.HANDSHAKE_IVL, silence)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_REPLY)
         self._socket.monitor(
             "inproc://monitor",
@@ -286,7 +293,7 @@ class Client:
                 on_event(index, message.event)
             return
         del under_way[message.id]
-        answers[index] = message.fault or message.result
+        answers[index] = message.result if message.fault is None else _with_versions(message.fault)
 
     def _receive(self, seconds: float | None) -> Reply | Progress:
         import zmq
@@ -305,10 +312,19 @@ class Client:
                 return decode_reply(self._socket.recv())
             except RemoteProtocolError as error:
                 raise Fault(
-                    "version", f"the daemon's answer makes no sense: {error}", VERSION_HINT
+                    "version", f"the daemon's answer makes no sense: {error}", UPGRADE_HINT
                 ) from error
         self.close()
         raise Fault("no_daemon", f"p2pd at {self.path} went away before it answered", START_HINT)
+
+
+def _with_versions(fault: Fault) -> Fault:
+    """One about versions says which these are."""
+    theirs = fault.details.get("daemon_version")
+    if fault.code != "version" or not isinstance(theirs, str):
+        return fault
+    hint = f"p2pctl is {VERSION} and p2pd is {theirs}: {UPGRADE_HINT}"
+    return Fault(fault.code, fault.message, hint, {**fault.details, "client_version": VERSION})
 
 
 def _milliseconds(seconds: float | None) -> int | None:
@@ -338,6 +354,8 @@ def _diagnose(path: str) -> Fault | None:
             return _no_right(path)
         except FileNotFoundError:
             return _missing(path)
+        except BlockingIOError:
+            return None  # so many wait to be let in that there is no place for one more: somebody is there
         except OSError:
             return Fault("no_daemon", f"p2pd is not running: nobody answers at {path}", START_HINT)
     return None

@@ -11,6 +11,7 @@ from p2pctl.exitcodes import TERMINATED
 from p2pctl.progress import Silent, make
 from p2pctl.render import SHAPES, Output
 from p2pctl.units import parse_seconds
+from protocol.errors import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,16 +46,12 @@ class Invocation:
             self.output.listener = session.heard
             self.output.numbered = session.numbered
         self.progress: Silent = make(values.progress, values.quiet, color)
+        self.timeout_s = _timeout(values, environ)
+        """--timeout, else P2PCTL_TIMEOUT, else None."""
         self.goes_on: tuple[str, str] | None = None
         """Message and hint for a signal that ends the wait for work that goes on."""
         self._client: Client | None = None
         self._restore: Callable[[], object] | None = None
-
-    @property
-    def timeout_s(self) -> float | None:
-        """--timeout, else P2PCTL_TIMEOUT. Raises Fault usage."""
-        text = self.values.timeout or self.environ.get("P2PCTL_TIMEOUT")
-        return parse_seconds(text) if text else None
 
     @property
     def client(self) -> Client:
@@ -92,6 +89,19 @@ class Invocation:
             self._client.close()
         if self._restore is not None:
             self._restore()
+
+
+def _timeout(values: argparse.Namespace, environ: Mapping[str, str]) -> float | None:
+    """Raises Fault usage."""
+    given = values.timeout is not None
+    text = values.timeout if given else environ.get("P2PCTL_TIMEOUT")
+    if not given and not text:
+        return None
+    try:
+        return parse_seconds(text or "")
+    except Fault as fault:
+        name = "--timeout" if given else "P2PCTL_TIMEOUT"
+        raise Fault(fault.code, f"{name}: {fault.message}", fault.hint) from fault
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

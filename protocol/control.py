@@ -18,7 +18,7 @@ from protocol.limits import (
     MAX_MAP,
     MAX_STRING,
 )
-from protocol.version import CONTROL_VERSION
+from protocol.version import CONTROL_VERSION, VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ MAX_SOCKET_PATH = 107
 SOCKET_NAME = "control.sock"
 
 MAX_ID = 2**63 - 1
+
+UPGRADE_HINT = "use p2pctl and p2pd of the same release, and restart p2pd after an upgrade"
 
 METHODS: dict[str, bool] = {
     "ping": False,
@@ -135,8 +137,8 @@ def decode_request(data: bytes) -> Request:
             id,
             "version",
             f"this daemon speaks control version {CONTROL_VERSION}",
-            "use p2pctl and p2pd of the same release, and restart p2pd after an upgrade",
-            {"versions": [CONTROL_VERSION]},
+            UPGRADE_HINT,
+            {"versions": [CONTROL_VERSION], "daemon_version": VERSION},
         )
     method = message.get("method")
     if not isinstance(method, str):
@@ -146,8 +148,8 @@ def decode_request(data: bytes) -> Request:
             id,
             "version",
             f"this daemon has no method {method[:32]!r}",
-            "restart p2pd after an upgrade",
-            {"method": method[:32]},
+            UPGRADE_HINT,
+            {"method": method[:32], "daemon_version": VERSION},
         )
     params = message.get("params")
     if not isinstance(params, dict):

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from protocol.control import UPGRADE_HINT
 from protocol.errors import Fault
 from protocol.limits import CONTROL_PAGE, EVENTS_WAIT_SECONDS, MAX_ARRAY, MAX_FILE, MAX_QUERY, MAX_TERMS
+from protocol.version import VERSION
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Struct)
 
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Path = Annotated[str, Meta(pattern=r"^/", max_length=4096)]
@@ -179,9 +181,22 @@ class StreamStatus(Struct, forbid_unknown_fields=True):
 
 
 def read(kind: type[T], params: dict[str, Any]) -> T:
-    """`params` as `kind`. Raises Fault usage that names the parameter."""
+    """`params` as `kind`. Raises Fault usage that names the parameter, version for one that this release does not have.
+
+    A parameter that is not known and nil says nothing: a newer client whose user did not ask for what is new.
+    """
+    known: tuple[str, ...] = kind.__struct_fields__
+    said = {name: value for name, value in params.items() if name in known or value is not None}
+    for name in said:
+        if name not in known:
+            raise Fault(
+                "version",
+                f"this daemon does not know the parameter {name[:32]!r}",
+                UPGRADE_HINT,
+                {"parameter": name[:32], "daemon_version": VERSION},
+            )
     try:
-        return msgspec.convert(params, kind)
+        return msgspec.convert(said, kind)
     except msgspec.ValidationError as error:
         raise Fault("usage", f"bad parameter: {error}") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 import threading
@@ -10,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 
 from p2pctl import client as module
 from p2pctl.client import Client, socket_paths
-from protocol.control import Request
+from protocol.control import UPGRADE_HINT, Request
 from protocol.errors import Fault
 from protocol.limits import MAX_CONTROL_REQUEST
+from protocol.version import VERSION
 from tests.fakes.control_daemon import ControlDaemon, Send
 
 
@@ -110,14 +114,19 @@ class TestNobodyThere:
     def test_something_else_listens_there(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server that accepts and says nothing: libzmq's handshake limit ends it."""
         monkeypatch.setattr(module, "HANDSHAKE_MILLISECONDS", 100)
-        client = Client([path], 20.0)
+        client = Client([path])
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             listener.listen(64)
             assert fault_of(client).code == "no_daemon"
 
-    def test_something_silent_and_a_short_timeout(self, path: str) -> None:
-        client = Client([path], 0.1)
+    @pytest.mark.parametrize("seconds", [0.1, 0.5])
+    def test_something_silent_is_waited_for_as_long_as_was_said(
+        self, path: str, monkeypatch: pytest.MonkeyPatch, seconds: float
+    ) -> None:
+        """A daemon that hangs may go on: whoever gave a --timeout waits that long, and is told that it passed."""
+        monkeypatch.setattr(module, "HANDSHAKE_MILLISECONDS", 200)
+        client = Client([path], seconds)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             listener.listen(64)
@@ -184,11 +193,48 @@ class TestCalls:
             client.call("ping", {})
             assert not client.gone()
 
+    def test_gone_is_false_while_so_many_wait_that_there_is_no_place(self, client: Client, path: str) -> None:
+        """As at a daemon that was stopped (SIGSTOP) and asked again and again: it is there."""
+        client.path = path
+        with contextlib.ExitStack() as held:
+            listener = held.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(path)
+            listener.listen(0)
+            refused = 0
+            while not refused:
+                one = held.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                refused = one.connect_ex(path)
+            assert refused == errno.EAGAIN
+            assert not client.gone()
+        assert client.gone()
+
+    @pytest.mark.parametrize(
+        "changes", [{"method": "from tomorrow"}, {"v": 99}], ids=["a method", "the dialect"]
+    )
+    def test_another_release_is_named(
+        self, client: Client, path: str, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+    ) -> None:
+        def of_tomorrow(id: int, *rest: Any) -> bytes:
+            message = {"v": 1, "id": id, "method": "ping", "params": {}, "deadline_s": None, **changes}
+            packed: bytes = msgpack.packb(message)
+            return packed
+
+        monkeypatch.setattr(module, "encode_request", of_tomorrow)
+        monkeypatch.setattr(module, "VERSION", "9.9.9")
+        with ControlDaemon(path, echo):
+            fault = fault_of(client)
+        assert fault.code == "version"
+        assert fault.hint.startswith(
+            f"p2pctl is 9.9.9 and p2pd is {VERSION}: use p2pctl and p2pd of the same"
+        )
+        assert (fault.details["client_version"], fault.details["daemon_version"]) == ("9.9.9", VERSION)
+
     def test_nonsense_is_a_version_matter(self, client: Client, path: str) -> None:
         """A result over every limit of the dialect arrives as octets, and is refused."""
         with ControlDaemon(path, lambda request, send: {"x": list(range(2000))}):
             fault = fault_of(client)
-        assert (fault.code, fault.hint) == ("version", module.VERSION_HINT)
+        assert (fault.code, fault.hint) == ("version", UPGRADE_HINT)
 
 
 class TestEach:

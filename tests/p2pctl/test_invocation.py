@@ -35,8 +35,15 @@ def test_the_flag_comes_before_the_environment() -> None:
     assert invocation().timeout_s is None
     assert invocation(P2PCTL_TIMEOUT="2m").timeout_s == 120.0
     assert invocation("--timeout", "5", P2PCTL_TIMEOUT="2m").timeout_s == 5.0
-    with pytest.raises(Fault):
-        _ = invocation(P2PCTL_TIMEOUT="soon").timeout_s
+    assert invocation(P2PCTL_TIMEOUT="").timeout_s is None
+    for argv, environ, named in (
+        ((), {"P2PCTL_TIMEOUT": "soon"}, "P2PCTL_TIMEOUT: 'soon'"),
+        (("--timeout", "0"), {"P2PCTL_TIMEOUT": "2m"}, "--timeout: '0'"),
+        (("--timeout", ""), {}, "--timeout: ''"),
+    ):
+        with pytest.raises(Fault) as caught:
+            invocation(*argv, **environ)
+        assert caught.value.message.startswith(named)
 
 
 def test_one_client_for_a_run(place: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from protocol import control
 from protocol.errors import EXIT_STATUS, Fault, LocalProtocolError, RemoteProtocolError
 from protocol.limits import MAX_ARRAY, MAX_CONTROL_REPLY, MAX_CONTROL_REQUEST, MAX_DEPTH, MAX_MAP, MAX_STRING
-from protocol.version import CONTROL_VERSION
+from protocol.version import CONTROL_VERSION, VERSION
 
 
 def request(**changes: Any) -> bytes:
@@ -68,7 +68,12 @@ class TestRequests:
     def test_another_version_is_told_ours(self) -> None:
         with pytest.raises(control.BadRequest) as caught:
             control.decode_request(request(v=99, method=[1], params="another shape"))
-        assert caught.value.details == {"versions": [CONTROL_VERSION]}
+        assert caught.value.details == {"versions": [CONTROL_VERSION], "daemon_version": VERSION}
+
+    def test_a_method_of_another_release_is_told_ours(self) -> None:
+        with pytest.raises(control.BadRequest) as caught:
+            control.decode_request(request(method="reformat"))
+        assert caught.value.details == {"method": "reformat", "daemon_version": VERSION}
 
     @pytest.mark.parametrize("id", [..., None, "7", -1, 2**63, True, 1.0])
     def test_without_an_id_nothing_can_be_answered(self, id: Any) -> None:

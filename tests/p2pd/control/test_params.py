@@ -9,6 +9,7 @@ import pytest
 from p2pd.control import params
 from protocol.errors import Fault
 from protocol.limits import CONTROL_PAGE, MAX_FILE, MAX_QUERY
+from protocol.version import VERSION
 
 
 @pytest.mark.parametrize(
@@ -34,10 +35,19 @@ def test_what_fits(kind: type[Any], given: dict[str, Any]) -> None:
     assert {name: getattr(read, name) for name in given} == given
 
 
+def test_a_parameter_of_a_newer_release() -> None:
+    with pytest.raises(Fault) as caught:
+        params.read(params.Add, {"path": "/a", "colour": "red"})
+    assert caught.value.code == "version"
+    assert "'colour'" in caught.value.message
+    assert caught.value.details == {"parameter": "colour", "daemon_version": VERSION}
+    # which nobody asked for
+    assert params.read(params.Add, {"path": "/a", "colour": None}).path == "/a"
+
+
 @pytest.mark.parametrize(
     ("kind", "given", "named"),
     [
-        (params.Nothing, {"x": 1}, "x"),
         (params.Add, {}, "path"),
         (params.Add, {"path": "relative"}, "path"),
         (params.Add, {"path": "/" * 5000}, "path"),

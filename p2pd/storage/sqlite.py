@@ -37,12 +37,12 @@ BUSY_MS = 5_000  # another process (a person with the sqlite3 tool) may hold the
 _MIGRATION = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
-def load_migrations(package: str) -> list[str]:
+def load_migrations(package: str, directory: str = "sql") -> list[str]:
     """The texts of `sql/NNNN_name.sql` of an importable package, in order. Raises ValueError when a number is
     missing or double."""
     found = sorted(
         (match[1], entry.read_text("utf-8"))
-        for entry in files(package).joinpath("sql").iterdir()
+        for entry in files(package).joinpath(directory).iterdir()
         if (match := _MIGRATION.fullmatch(entry.name))
     )
     numbers = [int(number) for number, _ in found]

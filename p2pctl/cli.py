@@ -48,6 +48,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "swarm": {
         "peers": "list the devices of the swarm, or those that hold a file",
+        "rotate": "replace the password of the swarm, to leave somebody behind",
     },
     "control": {
         "limit": "show or set the limits of bandwidth",

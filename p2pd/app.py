@@ -17,13 +17,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 
 import zmq
 
 from p2pd.config import Settings
 from p2pd.control.api import ControlApi
-from p2pd.control.fetching import describe
+from p2pd.control.rotating import Rotating
 from p2pd.control.server import ControlServer
 from p2pd.control.status import Status
 from p2pd.events import Events
@@ -33,19 +32,20 @@ from p2pd.net.admission import Admission
 from p2pd.net.bridge import run_on
 from p2pd.net.context import make_context, tune_malloc
 from p2pd.net.identity import Identity
+from p2pd.net.keyring import Keyring, Ring
 from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
 from p2pd.net.zap import ZapHandler
-from p2pd.peer.hooks import HookSettings
 from p2pd.peer.service import DOMAIN as PEER_DOMAIN
 from p2pd.peer.service import PeerService, QueueLimits, Reactors
+from p2pd.rotation import Rotation
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import TrackerServer, system_rng
 from p2pd.tracker.service import TrackerService
 from protocol import limits
 from protocol.frames import Feature
 from protocol.handshake import Dialect, Info
-from protocol.keys import DeviceKey, NetworkSecret
+from protocol.keys import DeviceKey
 from protocol.version import VERSION
 
 log = logging.getLogger("p2pd.app")
@@ -60,11 +60,10 @@ SWITCH_SECONDS = 0.001  # the interpreter's default of 5 ms lets a key exchange 
 class App:
     """One daemon, from start to end. Use `run`."""
 
-    def __init__(
-        self, settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey
-    ) -> None:
+    def __init__(self, settings: Settings, ring: Ring, device: DeviceKey, tracker_device: DeviceKey) -> None:
         self._settings = settings
-        self._secret = secret
+        self._keyring = Keyring(ring)
+        self._rotation = Rotation(settings.home, self._keyring, self._rotated)
         self._device = device
         self._tracker_device = tracker_device
         self._stopping = asyncio.Event()
@@ -79,6 +78,7 @@ class App:
         self._control: ControlServer | None = None
         self._events = Events()
         self._watchdog: threading.Timer | None = None
+        self._rotating: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Begins the end; harmless when it has begun."""
@@ -107,6 +107,8 @@ class App:
 
     async def _start(self) -> None:
         settings = self._settings
+        self._rotation.start()
+        self._rotating = asyncio.create_task(self._rotation.run(), name="rotation")
         self._zap.start()
         trackers = list(settings.trackers)
         lines = []
@@ -133,8 +135,9 @@ class App:
         self._bind_control()
         for line in lines:
             print(line, flush=True)
+        key = self._keyring.current
         log.info(
-            "= p2pd %s, network %s, key check %s", VERSION, self._secret.network, self._secret.check_value
+            "= p2pd %s, network %s, epoch %d, key check %s", VERSION, key.network, key.epoch, key.check_value
         )
 
     _tracker_shown = ""
@@ -144,7 +147,13 @@ class App:
         info = Info(
             f"p2pd/{VERSION}", features=Feature.CONTENTS | Feature.PACE | Feature.FETCHING | Feature.TERMS
         )
-        return Identity(self._secret, device, info, os.urandom)
+        return Identity(self._keyring, device, info, os.urandom)
+
+    def _rotated(self) -> None:
+        """The keys have changed. Sessions of one that has ended are closed by whoever has them."""
+        if self._peer is not None:
+            for tracker in self._peer.trackers:
+                tracker.renew()
 
     def _shown_host(self, listen: Endpoint, announce: str) -> str:
         """The address others should use for a listener."""
@@ -189,18 +198,14 @@ class App:
             {"up": settings.limit_up, "down": settings.limit_down},
             QueueLimits(settings.max_downloads, settings.free_floor),
             self._events,
-            HookSettings(settings.hooks, settings.hook_seconds),
-            os.fspath(settings.socket),
         )
-        self._peer.hooks.describe = partial(describe, self._peer)
         return self._peer.router.bind(listen.host, listen.port)
 
     def _bind_control(self) -> None:
         settings = self._settings
         roles = [role for role, built in (("peer", self._peer), ("tracker", self._tracker_server)) if built]
         status = Status(
-            network=self._secret.network,
-            key_check=self._secret.check_value,
+            keyring=self._keyring,
             device_id=self._device.device_id,
             roles=roles,
             home=os.fspath(settings.home),
@@ -209,7 +214,9 @@ class App:
             tracker_listen=self._tracker_shown,
             tracker_stats=self._tracker_stats if self._tracker_server is not None else None,
         )
-        api = ControlApi(status, self._peer, self.stop, self._events)
+        own = {self._device.device_id, self._tracker_device.device_id}
+        rotating = Rotating(self._rotation, own)
+        api = ControlApi(status, self._peer, self.stop, self._events, rotating.methods)
         self._control = ControlServer(self._context, settings.socket, api.methods)
         self._control.bind()
         self._events.tell(DaemonStarted(VERSION, os.getpid(), roles))
@@ -225,6 +232,9 @@ class App:
         if self._control is not None:
             await asyncio.sleep(LAST_WORDS_SECONDS)
             await self._control.close()
+        if self._rotating is not None:
+            self._rotating.cancel()
+            await asyncio.gather(self._rotating, return_exceptions=True)
         started = any(reactor.running for reactor in self._reactors)
         if self._peer is not None and started:
             await self._peer.close()
@@ -269,7 +279,7 @@ def _give_way(nice: int) -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey) -> None:
+def serve(settings: Settings, ring: Ring, device: DeviceKey, tracker_device: DeviceKey) -> None:
     """Runs the daemon until it is stopped. The home is locked by the caller. Raises Fault when it cannot start.
 
     `tracker_device` is the tracker's identity; it differs from `device` when both roles run in one process.
@@ -282,6 +292,6 @@ def serve(settings: Settings, secret: NetworkSecret, device: DeviceKey, tracker_
     _give_way(settings.nice)
 
     async def main() -> None:
-        await App(settings, secret, device, tracker_device).run()
+        await App(settings, ring, device, tracker_device).run()
 
     asyncio.run(main())

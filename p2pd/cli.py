@@ -138,6 +138,13 @@ def _common(command: argparse.ArgumentParser, *, secrets: bool = True) -> None:
     )
     source.add_argument("--ask-password", action="store_true", help="ask again instead of using the kept key")
     secret.add_argument(
+        "--epoch",
+        metavar="N",
+        type=int,
+        choices=range(256),
+        help="the epoch that the password is of, for a device that joins after a rotation (p2pctl rotate --status shows it)",
+    )
+    secret.add_argument(
         "--allow-weak-password",
         dest="password.allow_weak",
         action="store_true",
@@ -236,7 +243,7 @@ def _serve(args: argparse.Namespace, settings: Any) -> int:
 
     logs.setup(settings.log_level, settings.log_format, sys.stderr)
     with HomeLock(settings.home):
-        secret = secrets.network_secret(
+        ring = secrets.network_ring(
             settings.home,
             settings.network,
             secrets.PasswordSource(
@@ -245,12 +252,13 @@ def _serve(args: argparse.Namespace, settings: Any) -> int:
                 command=settings.password_command,
                 ask=args.ask_password,
                 allow_weak=settings.allow_weak_password,
+                epoch=args.epoch,
             ),
         )
         device = tracker_device = secrets.load_or_make_device_key(settings.home)
         if settings.role == "peer" and settings.tracker_listen is not None:
             tracker_device = secrets.load_or_make_device_key(settings.home, secrets.TRACKER_DEVICE_FILE)
-        app.serve(settings, secret, device, tracker_device)
+        app.serve(settings, ring, device, tracker_device)
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import shlex
 import stat
@@ -17,12 +18,16 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from p2pd.files import write_private
 from p2pd.logs import register_secret
+from p2pd.net.keyring import Ring, fingerprint
 from protocol.display import safe
 from protocol.errors import Fault, LocalProtocolError
 from protocol.keys import DeviceKey, NetworkSecret, check_password, derive_network_key
+
+log = logging.getLogger("p2pd.secrets")
 
 NETWORK_FILE = "network.key"
 DEVICE_FILE = "device.key"
@@ -37,38 +42,81 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class PasswordSource:
-    """What the user gave on the command line or in the settings. `ask`: prompt although a key is stored."""
+    """What the user gave on the command line or in the settings. `ask`: prompt although a key is stored; `epoch`: which epoch of the
+    network the password is of, if told."""
 
     file: str = ""
     fd: int | None = None
     command: str = ""
     ask: bool = False
     allow_weak: bool = False
+    epoch: int | None = None
 
 
-def network_secret(
+def network_ring(
     home: Path,
     network: str,
     source: PasswordSource,
     environ: Mapping[str, str] = os.environ,
     prompt: Callable[[str], str] | None = None,
-) -> NetworkSecret:
-    """The membership of this daemon. In order: what `source` names, the systemd credential, the stored key,
+) -> Ring:
+    """The membership of this daemon. In order: what `source` names, the systemd credential, the stored keys,
     a hidden prompt.
 
-    Raises Fault usage (unreadable, too weak, nothing to ask), storage.
+    A password replaces the stored keys, unless it is that of one of them or of one that a rotation has ended: a password
+    file that was forgotten in a rotation undoes nothing. Raises Fault usage (unreadable, too weak, nothing to ask),
+    storage, auth (others can read the stored keys).
     """
     password = _given(source, environ)
     if password is None and not source.ask:
-        stored = load_network_key(home, network)
+        stored = load_ring(home, network)
         if stored is not None:
             return stored
     if password is None:
         password = _ask(prompt)
     check_password(password, source.allow_weak)
-    secret = NetworkSecret(derive_network_key(password, network, 0), network, 0)
-    store_network_key(home, secret)
-    return secret
+    stored = _stored(home, network)
+    derived: dict[int, NetworkSecret] = {}
+
+    def derive(epoch: int) -> NetworkSecret:
+        if epoch not in derived:
+            derived[epoch] = NetworkSecret(derive_network_key(password, network, epoch), network, epoch)
+        return derived[epoch]
+
+    if stored is not None and _known(stored, derive):
+        return stored
+    epoch = source.epoch if source.epoch is not None else stored.current.epoch if stored is not None else 0
+    ring = Ring(derive(epoch))
+    store_ring(home, ring)
+    return ring
+
+
+def _known(ring: Ring, derive: Callable[[int], NetworkSecret]) -> bool:
+    """Is this the password of a key that we have, or that a rotation has ended?"""
+    if derive(ring.current.epoch) == ring.current:
+        return True
+    if ring.previous is not None and derive(ring.previous.epoch) == ring.previous:
+        log.warning(
+            "! the password given is the older one of a rotation that is under way: it changes nothing"
+        )
+        return True
+    if any(fingerprint(derive(epoch)) == kept for epoch, kept in ring.retired):
+        log.warning(
+            "! the password given has been replaced by a rotation: the stored key is used; change the password file"
+        )
+        return True
+    return False
+
+
+def _stored(home: Path, network: str) -> Ring | None:
+    """The stored keys, beside a given password: it makes damaged ones anew."""
+    try:
+        return load_ring(home, network)
+    except Fault as fault:
+        if fault.code != "storage":
+            raise
+        log.warning("! %s: made anew", fault.message)
+        return None
 
 
 def _given(source: PasswordSource, environ: Mapping[str, str]) -> str | None:
@@ -166,34 +214,63 @@ def _ask(prompt: Callable[[str], str] | None) -> str:
 # -- key files --------------------------------------------------------------------------------------------
 
 
-def load_network_key(home: Path, network: str) -> NetworkSecret | None:
-    """The stored key of this network; None when there is none. Raises Fault when the file is damaged or not
-    private.
-    """
-    document = _load(home / NETWORK_FILE)
+def load_ring(home: Path, network: str) -> Ring | None:
+    """The stored keys of this network; None when there are none. Raises Fault when the file is damaged or not private."""
+    document = load_document(home / NETWORK_FILE)
     if document is None or document.get("network") != network:
         return None
     try:
-        key = bytes.fromhex(str(document["key"]))
-        secret = NetworkSecret(key, network, int(str(document["epoch"])))
-    except (KeyError, ValueError, LocalProtocolError) as error:
+        ring = _ring(document, network)
+    except (KeyError, ValueError, TypeError, LocalProtocolError) as error:
         raise _damaged(home / NETWORK_FILE, "start with --ask-password to make it anew") from error
-    register_secret(key)
-    return secret
+    for secret in (ring.current, ring.previous):
+        if secret is not None:
+            register_secret(secret.key)
+    return ring
 
 
-def store_network_key(home: Path, secret: NetworkSecret) -> None:
-    """Replaces the stored key. From here on the log masks it."""
-    register_secret(secret.key)
-    _store(home / NETWORK_FILE, {"network": secret.network, "epoch": secret.epoch, "key": secret.key.hex()})
+def _ring(document: Any, network: str) -> Ring:
+    previous = document.get("previous")
+    return Ring(
+        _secret(document, network),
+        None if previous is None else _secret(previous, network),
+        float(document.get("began_at", 0.0)),
+        float(document.get("ends_at", 0.0)),
+        tuple((int(epoch), str(kept)) for epoch, kept in document.get("retired", ())),
+    )
+
+
+def _secret(document: Any, network: str) -> NetworkSecret:
+    try:
+        return NetworkSecret(bytes.fromhex(str(document["key"])), network, int(str(document["epoch"])))
+    except Fault as fault:
+        raise ValueError(fault.message) from fault
+
+
+def store_ring(home: Path, ring: Ring) -> None:
+    """Replaces the stored keys, all or nothing. From here on the log masks them."""
+    current = ring.current
+    document: dict[str, object] = {
+        "network": current.network,
+        "epoch": current.epoch,
+        "key": current.key.hex(),
+    }
+    register_secret(current.key)
+    if ring.previous is not None:
+        register_secret(ring.previous.key)
+        document["previous"] = {"epoch": ring.previous.epoch, "key": ring.previous.key.hex()}
+        document |= {"began_at": ring.began_at, "ends_at": ring.ends_at}
+    if ring.retired:
+        document["retired"] = [list(pair) for pair in ring.retired]
+    store_document(home / NETWORK_FILE, document)
 
 
 def load_or_make_device_key(home: Path, name: str = DEVICE_FILE) -> DeviceKey:
     """This device's key, made at the first start."""
-    document = _load(home / name)
+    document = load_document(home / name)
     if document is None:
         device = DeviceKey.generate(os.urandom(32))
-        _store(home / name, {"seed": device.seed.hex()})
+        store_document(home / name, {"seed": device.seed.hex()})
         register_secret(device.seed)
         return device
     try:
@@ -204,7 +281,8 @@ def load_or_make_device_key(home: Path, name: str = DEVICE_FILE) -> DeviceKey:
     return device
 
 
-def _load(path: Path) -> dict[str, object] | None:
+def load_document(path: Path, most: int = MAX_PASSWORD) -> dict[str, object] | None:
+    """A private JSON file of at most `most` octets; None when there is none. Raises Fault storage, auth (others can read it)."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -214,7 +292,7 @@ def _load(path: Path) -> dict[str, object] | None:
     with os.fdopen(fd, "rb") as stream:
         if os.fstat(stream.fileno()).st_mode & 0o077:
             raise Fault("auth", f"others can read {safe(str(path))}", f"chmod 600 {shlex.quote(str(path))}")
-        octets = stream.read(MAX_PASSWORD)
+        octets = stream.read(most)
     try:
         document = json.loads(octets)
     except ValueError as error:
@@ -224,7 +302,8 @@ def _load(path: Path) -> dict[str, object] | None:
     return document
 
 
-def _store(path: Path, document: dict[str, object]) -> None:
+def store_document(path: Path, document: dict[str, object]) -> None:
+    """Writes the whole file or nothing. Raises Fault storage."""
     write_private(path, json.dumps({"format": _FORMAT, **document}).encode() + b"\n")
 
 

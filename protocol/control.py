@@ -62,6 +62,8 @@ METHODS: dict[str, bool] = {
     "stream_status": False,
     "verify": True,
     "events": False,
+    "rotate": False,
+    "rotate_devices": False,
 }
 """Method -> whether it may send progress before its answer."""
 

@@ -11,6 +11,7 @@ This module knows no addresses, clocks, rate limits or bans: the shell decides w
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hmac import compare_digest
@@ -167,12 +168,14 @@ class _Machine:
     """What both ends share: state, proofs and their check."""
 
     role: str
+    secret: NetworkSecret
+    """The membership that this run is about; a responder with several knows it once HELLO has come."""
 
     def __init__(
         self, secret: NetworkSecret, device: DeviceKey, info: Info, dialect: int, entropy: Entropy
     ) -> None:
         self.state = State.START
-        self._secret = secret
+        self.secret = secret
         self._device = device
         self._info = info
         self._dialect = Dialect(dialect)
@@ -192,8 +195,8 @@ class _Machine:
         return after
 
     def _start_pake(self) -> Pake:
-        context = lp(network_octets(self._secret.network), bytes((self._secret.epoch, self._dialect)))
-        return Pake(self.role == "initiator", self._secret.key, context, self._entropy)
+        context = lp(network_octets(self.secret.network), bytes((self.secret.epoch, self._dialect)))
+        return Pake(self.role == "initiator", self.secret.key, context, self._entropy)
 
     def _agree(self, element: bytes) -> _Schedule:
         shared = self._pake.finish(element)
@@ -269,8 +272,8 @@ class Initiator(_Machine):
             Hello(
                 versions=list(VERSIONS),
                 suites=list(SUITES),
-                tag=self._secret.tag,
-                epoch=self._secret.epoch,
+                tag=self.secret.tag,
+                epoch=self.secret.epoch,
                 nonce=nonce,
                 dialect=self._dialect,
                 element=self._pake.message,
@@ -318,9 +321,24 @@ class Initiator(_Machine):
 
 
 class Responder(_Machine):
-    """The end that listens: `receive_hello`, `receive_prove`, each once. Arguments as for Initiator."""
+    """The end that listens: `receive_hello`, `receive_prove`, each once. Arguments as for Initiator.
+
+    `others` are memberships of other epochs that are accepted too; HELLO says which one it is about.
+    """
 
     role = "responder"
+
+    def __init__(
+        self,
+        secret: NetworkSecret,
+        device: DeviceKey,
+        info: Info,
+        dialect: int,
+        entropy: Entropy,
+        others: Sequence[NetworkSecret] = (),
+    ) -> None:
+        super().__init__(secret, device, info, dialect, entropy)
+        self._accepted = (secret, *others)
 
     def receive_hello(self, frame: Octets) -> bytes:
         """The OFFER frame that answers a HELLO. Nothing in it can be tested against a guessed password.
@@ -333,8 +351,10 @@ class Responder(_Machine):
         suites = set(SUITES) & set(hello.suites)
         if not versions or not suites:
             raise HandshakeRefused(Refusal.VERSION)
-        if hello.tag != self._secret.tag or hello.epoch != self._secret.epoch:
+        meant = [s for s in self._accepted if (s.tag, s.epoch) == (hello.tag, hello.epoch)]
+        if not meant:
             raise HandshakeRefused(Refusal.UNKNOWN_NETWORK)
+        self.secret = meant[0]
         if hello.dialect != self._dialect:
             raise HandshakeRefused(Refusal.WRONG_ROLE)
         self._choice = max(versions), max(suites)

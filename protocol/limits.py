@@ -35,6 +35,8 @@ MIN_PASSWORD = 12  # characters typed by a person; an invite has 128 random bits
 PBKDF2_ROUNDS = 600_000  # what OWASP asks of PBKDF2-HMAC-SHA256
 PBKDF2_ROUNDS_MIN = 100_000
 MAX_NETWORK_NAME = 64  # octets
+ROTATION_SECONDS = 7 * 86_400  # how long the older of two network keys stays good, unless told otherwise
+ROTATION_SECONDS_MAX = 30 * 86_400  # who holds it is a member for so long
 
 # -- sessions ---------------------------------------------------------------------------------------------
 REKEY_RECORDS = 2**20  # rekey after so many records,

@@ -47,6 +47,8 @@ def run(invocation: Invocation) -> int:
         finally:
             client.close()
         time.sleep(RETRY_SECONDS)
+    for trouble in answer.get("troubles") or ():
+        invocation.output.warn(str(trouble.get("message")))
     invocation.output.show(VIEW, [answer])
     return invocation.output.finish(VIEW)
 
@@ -57,4 +59,4 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
         output.line(f"p2pd {item['version']} answers (pid {item['pid']}, up {up})")
 
 
-VIEW = View(("version", "uptime_s", "pid"), "pid", _human)
+VIEW = View(("version", "uptime_s", "pid"), "pid", _human, more=("troubles",))

@@ -38,7 +38,11 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
 
 def _pairs(item: dict[str, Any], verbose: bool) -> Iterator[tuple[str, str]]:
     yield "p2pd", f"{item['version']}, pid {item['pid']}, up {format_duration(item['uptime_s'])}"
-    yield "network", f"{item.get('network')} (key check {item.get('key_check')})"
+    epoch = f", epoch {item['epoch']}" if item.get("epoch") else ""
+    yield "network", f"{item.get('network')} (key check {item.get('key_check')}{epoch})"
+    if rotation := item.get("rotation"):
+        old = _count(rotation.get("devices_old"), "device")
+        yield "rotation", f"until {rotation.get('ends_at')}; {old} seen with the older key"
     yield "device", str(item.get("device_id"))
     if verbose:
         yield "home", str(item.get("home"))
@@ -86,8 +90,8 @@ def _count(number: object, noun: str) -> str:
 
 
 VIEW = View(
-    ("version", "pid", "uptime_s", "network", "key_check", "device_id", "roles", "home"),
+    ("version", "pid", "uptime_s", "network", "key_check", "epoch", "device_id", "roles", "home"),
     "device_id",
     _human,
-    more=("started_at", "peer", "trackers", "tracker", "transfers", "rates", "limits"),
+    more=("started_at", "rotation", "peer", "trackers", "tracker", "transfers", "rates", "limits"),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from p2pd.control import params as read_params
@@ -39,7 +39,7 @@ from protocol.version import CONTROL_VERSION, VERSION, WIRE_VERSION
 
 
 class ControlApi:
-    """See the module. `peer` is None in a pure tracker; `stop()` begins an orderly shutdown."""
+    """See the module. `peer` is None in a pure tracker; `stop()` begins an orderly shutdown; `more`: methods of other parts."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class ControlApi:
         peer: PeerService | None,
         stop: Callable[[], object],
         events: Events | None = None,
+        more: Mapping[str, Method] | None = None,
     ) -> None:
         self._status = status
         self._peer_service = peer
@@ -66,6 +67,7 @@ class ControlApi:
             **Fetching(lambda: self._peer).methods,
             **Streaming(lambda: self._peer).methods,
             "events": Watching(events or Events()).events,
+            **(more or {}),
         }
 
     @property
@@ -83,7 +85,12 @@ class ControlApi:
     async def ping(self, params: dict[str, Any], progress: Progress) -> Item:
         """Is anybody there?"""
         read_params.read(read_params.Nothing, params)
-        return {"version": VERSION, "uptime_s": self._status.uptime(), "pid": os.getpid()}
+        return {
+            "version": VERSION,
+            "uptime_s": self._status.uptime(),
+            "pid": os.getpid(),
+            "troubles": self._status.troubles(),
+        }
 
     async def version(self, params: dict[str, Any], progress: Progress) -> Item:
         """Versions of the program, the wire and this API."""

@@ -180,6 +180,25 @@ class StreamStatus(Struct, forbid_unknown_fields=True):
     wait: bool | None = None
 
 
+class Rotate(Struct, forbid_unknown_fields=True):
+    """rotate"""
+
+    action: Literal["status", "begin", "finish", "abort"] | None = "status"
+    password: Annotated[str, Meta(max_length=4096)] | None = None
+    invite: bool | None = False
+    overlap_s: Annotated[float, Meta(ge=0)] | None = None
+    epoch: Annotated[int, Meta(ge=0, le=255)] | None = None
+    allow_weak: bool | None = False
+
+
+class RotateDevices(Struct, forbid_unknown_fields=True):
+    """rotate_devices"""
+
+    all: bool | None = False
+    cursor: str | None = None
+    limit: PageSize | None = None
+
+
 def read(kind: type[T], params: dict[str, Any]) -> T:
     """`params` as `kind`. Raises Fault usage that names the parameter, version for one that this release does not have.
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from p2pd.control.items import fault_item, timestamp
+from p2pd.net.keyring import Keyring, Ring
 from p2pd.peer.service import PeerService
 from p2pd.peer.trackers import TrackerClient
 from protocol.ids import device_text
@@ -20,8 +21,7 @@ class Status:
     def __init__(
         self,
         *,
-        network: str,
-        key_check: str,
+        keyring: Keyring,
         device_id: bytes,
         roles: list[str],
         home: str,
@@ -30,8 +30,7 @@ class Status:
         tracker_listen: str,
         tracker_stats: Callable[[], Awaitable[dict[str, int]]] | None,
     ) -> None:
-        self._network = network
-        self._key_check = key_check
+        self._keyring = keyring
         self._device_id = device_id
         self._roles = roles
         self._home = home
@@ -48,14 +47,16 @@ class Status:
 
     async def report(self) -> dict[str, Any]:
         """The whole of it."""
-        peer = self._peer
+        peer, ring = self._peer, self._keyring.ring
         report: dict[str, Any] = {
             "version": VERSION,
             "pid": os.getpid(),
             "uptime_s": self.uptime(),
             "started_at": timestamp(self._started_at),
-            "network": self._network,
-            "key_check": self._key_check,
+            "network": ring.current.network,
+            "key_check": ring.current.check_value,
+            "epoch": ring.current.epoch,
+            "rotation": self._rotation(ring),
             "device_id": device_text(self._device_id),
             "roles": self._roles,
             "home": self._home,
@@ -79,6 +80,22 @@ class Status:
                 "refusals": stats["refusals"],
             }
         return report
+
+    def _rotation(self, ring: Ring) -> dict[str, Any] | None:
+        if ring.previous is None:
+            return None
+        return {
+            "previous_epoch": ring.previous.epoch,
+            "previous_key_check": ring.previous.check_value,
+            "ends_at": timestamp(ring.ends_at),
+            "devices_old": sum(seen.on_old for seen in self._keyring.sightings()),
+        }
+
+    def troubles(self) -> list[dict[str, Any]]:
+        """What keeps a tracker from talking to us and does not pass by itself: another key, a refusal."""
+        trackers = [] if self._peer is None else self._peer.trackers
+        found = [tracker.error for tracker in trackers if tracker.state in ("wrong_password", "refused")]
+        return [item for fault in found if (item := fault_item(fault)) is not None]
 
     def _of_peer(self, peer: PeerService) -> dict[str, Any]:
         shares = peer.store.list_shares()

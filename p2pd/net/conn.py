@@ -9,6 +9,7 @@ from protocol.codec import encode
 from protocol.frames import Info
 from protocol.handshake import Responder
 from protocol.ids import device_text
+from protocol.keys import NetworkSecret
 from protocol.session import Session
 
 
@@ -49,6 +50,7 @@ class Conn:
         self.since = now
         self.device_id = b""
         self.info = Info("")  # what the device told of itself, once authenticated
+        self.secret: NetworkSecret | None = None  # the key that it was proven with
         self.responder: Responder | None = None
         self.busy = False  # a handshake step is being computed
         self.session: Session | None = None

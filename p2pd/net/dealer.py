@@ -1,7 +1,8 @@
 """One dialled connection: a DEALER with a handshake, a session, and requests that are matched with their answers.
 
-The rule: one attempt, never reconnected; whoever owns the link decides about another one and its back-off. Every request ends in exactly
-one call of its callback: with an answer, or with a `Lost`. All on the reactor's thread.
+The rule: one attempt with each key that may be used (two while a rotation is under way, the newer first), never reconnected; whoever
+owns the link decides about another one and its back-off. Every request ends in exactly one call of its callback: with an answer, or with
+a `Lost`. All on the reactor's thread.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -21,50 +21,23 @@ from p2pd.net.addresses import Endpoint, zmq_endpoint
 from p2pd.net.identity import Identity
 from p2pd.net.landing import PlainBuffer
 from p2pd.net.listening import Guard
+from p2pd.net.outcome import CannotDial, LinkState, Lost, lost_in_handshake
 from p2pd.net.reactor import Reactor
 from p2pd.net.warden import DIALER_EVENTS
 from protocol import limits
 from protocol.codec import encode, numbered
-from protocol.errors import AuthenticationError, ProtocolError, Refusal, RemoteProtocolError, refusal_text
+from protocol.errors import ProtocolError, Refusal, RemoteProtocolError
 from protocol.handshake import Dialect, Established, HandshakeRefused, Initiator
 from protocol.ids import device_text
 from protocol.session import Closed, Opened, Pinged, Session, State
+
+__all__ = ["CannotDial", "Link", "LinkState", "Lost"]
 
 log = logging.getLogger("p2pd.net.dealer")
 
 BATCH = 32  # messages taken per wake-up; one of BULK octets ends it: written blocks want to be told, and the next asked for
 BULK = 64 * limits.KIB
 CONNECT_SECONDS = 10.0
-
-
-class LinkState(Enum):
-    """Where a link stands."""
-
-    CONNECTING = "connecting"
-    HELLO = "waiting for OFFER"
-    PROVE = "waiting for ACCEPT"
-    READY = "ready"
-    CLOSED = "closed"
-
-
-class CannotDial(Exception):
-    """No socket could be made: descriptors or sockets have run out."""
-
-
-class Lost:
-    """Why a link or request ended without an answer. `code`: unreachable, lost, timeout, refused, auth, closed."""
-
-    __slots__ = ("code", "refusal", "retry_s", "text")
-
-    def __init__(self, code: str, text: str, refusal: int = 0, retry_s: int = 0) -> None:
-        self.code = code
-        self.text = text
-        self.refusal = refusal
-        self.retry_s = retry_s
-
-    def __str__(self) -> str:
-        return self.text
-
 
 Answer = Callable[[Any, memoryview], None]
 """Called with (reply, payload), or (Lost, empty view). The payload is valid during the call, unless it is kept (landing.py)."""
@@ -116,9 +89,18 @@ class Link:
         self._busy = False
         self._early: list[bytes] = []
         self._plain = plain or PlainBuffer()
-        self._entropy = identity.entropy
+        self._identity, self._dialect, self._expected = identity, dialect, expected_device
+        self._secrets = list(identity.keys.for_dialling(expected_device or str(endpoint)))
+        self._open()
+        self._ticker = reactor.later(1.0, self._tick)
+
+    def _open(self) -> None:
+        """A connection, for a handshake with the next of our keys. Raises CannotDial."""
+        identity, reactor = self._identity, self._reactor
+        self.secret = self._secrets.pop(0)
+        self.state = LinkState.CONNECTING
         self._initiator = Initiator(
-            identity.secret, identity.device, identity.info, dialect, identity.entropy, expected_device
+            self.secret, identity.device, identity.info, self._dialect, identity.entropy, self._expected
         )
         try:
             self._socket: zmq.Socket[bytes] = reactor.context.socket(zmq.DEALER)
@@ -133,11 +115,19 @@ class Link:
         reactor.add_socket(self._monitor, self._monitored)
         reactor.add_socket(self._socket, self._readable)
         self._deadline = reactor.later(CONNECT_SECONDS, self._timed_out)
-        self._ticker = reactor.later(1.0, self._tick)
         try:
-            self._socket.connect(zmq_endpoint(*endpoint))
+            self._socket.connect(zmq_endpoint(*self.endpoint))
         except zmq.ZMQError as error:
-            reactor.call(self._end, Lost("unreachable", f"cannot dial {endpoint}: {error}"))
+            reactor.call(self._end, Lost("unreachable", f"cannot dial {self.endpoint}: {error}"))
+
+    def _again(self) -> None:
+        """The far end does not know this key: another connection, with the older one."""
+        log.info("= %s does not know the newer key: trying the older", self.endpoint)
+        self._shut(0)
+        try:
+            self._open()
+        except CannotDial as error:
+            self._end(Lost("unreachable", f"cannot dial {self.endpoint}: {error}"))
 
     @property
     def ready(self) -> bool:
@@ -252,8 +242,11 @@ class Link:
         self._busy = False
         if self.state is LinkState.CLOSED:
             return
+        if self._secrets and isinstance(error, HandshakeRefused) and error.code == Refusal.UNKNOWN_NETWORK:
+            self._again()
+            return
         if prove is None:
-            self._end(_lost_in_handshake(error, self.endpoint))
+            self._end(lost_in_handshake(error, self.endpoint))
             return
         self.state = LinkState.PROVE
         self._send(prove)
@@ -263,11 +256,17 @@ class Link:
         if self.state is LinkState.CLOSED:
             return
         if established is None:
-            self._end(_lost_in_handshake(error, self.endpoint))
+            self._end(lost_in_handshake(error, self.endpoint))
             return
         self._deadline.cancel()
+        keys = self._identity.keys
+        if not keys.admits(established.device_id, self.secret):
+            self._end(Lost("auth", f"{self.endpoint} has proven a newer key before", Refusal.UNKNOWN_NETWORK))
+            return
+        place = "" if self._expected else str(self.endpoint)
+        keys.met(established.device_id, self.secret, self.endpoint.host, place)
         self.device_id, self.features = established.device_id, established.info.features
-        self._session = Session(established, self._reactor.clock(), time.time(), self._entropy)
+        self._session = Session(established, self._reactor.clock(), time.time(), self._identity.entropy)
         self.state = LinkState.READY
         if self._guard is not None:
             self._guard.authenticated(self._descriptor)
@@ -351,6 +350,12 @@ class Link:
                 answer, waiting.answer = waiting.answer, _ignore
                 answer(Lost("timeout", f"{self.endpoint} did not answer in time"), _EMPTY)
         if self.ready and self._session is not None:
+            keys = self._identity.keys
+            if keys.admits(self.device_id, self.secret):
+                keys.met(self.device_id, self.secret, self.endpoint.host)
+            else:
+                self._end(Lost("lost", f"the key of the session with {self.endpoint} has stopped"))
+                return
             if self._session.dead(now):
                 self._end(Lost("lost", f"{self.endpoint} is silent"))
             elif self._session.ping_due(now):
@@ -361,15 +366,8 @@ class Link:
         if self.state is LinkState.CLOSED:
             return
         self.state = LinkState.CLOSED
-        self._deadline.cancel()
         self._ticker.cancel()
-        self._reactor.remove_socket(self._monitor)
-        self._reactor.remove_socket(self._socket)
-        if self._guard is not None and self._descriptor >= 0:
-            self._guard.take({"event": zmq.EVENT_DISCONNECTED, "value": self._descriptor})
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=linger)
+        self._shut(linger)
         self._session = None
         if lost.code != "closed":
             log.info("= %s: %s", self.endpoint, lost.text)
@@ -378,18 +376,19 @@ class Link:
             waiting.answer(lost, _EMPTY)
         self._on_closed(self, lost)
 
+    def _shut(self, linger: int) -> None:
+        self._deadline.cancel()
+        if self._socket.closed:
+            return  # the second one could not be made
+        self._reactor.remove_socket(self._monitor)
+        self._reactor.remove_socket(self._socket)
+        if self._guard is not None and self._descriptor >= 0:
+            self._guard.take({"event": zmq.EVENT_DISCONNECTED, "value": self._descriptor})
+        self._descriptor = -1
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=linger)
+
 
 def _ignore(reply: Any, payload: memoryview) -> None:
     """The answer of a request that was given up."""
-
-
-def _lost_in_handshake(error: BaseException | None, endpoint: Endpoint) -> Lost:
-    if isinstance(error, HandshakeRefused):
-        if error.code == Refusal.BAD_PROOF:
-            return Lost("auth", f"{endpoint} uses another password", error.code, error.retry)
-        if error.code == Refusal.UNKNOWN_NETWORK:
-            return Lost("auth", f"{endpoint} belongs to another network", error.code, error.retry)
-        return Lost("refused", f"{endpoint} says: {refusal_text(error.code)}", error.code, error.retry)
-    if isinstance(error, AuthenticationError):
-        return Lost("auth", f"{endpoint} uses another password", Refusal.BAD_PROOF)
-    return Lost("lost", f"handshake with {endpoint} failed: {error}")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2pd.net.keyring import Keyring
 from protocol.handshake import Info
-from protocol.keys import DeviceKey, NetworkSecret
+from protocol.keys import DeviceKey
 from protocol.pake import Entropy
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Membership (`secret`), device key, what we tell about ourselves, and the source of randomness (os.urandom)."""
+    """Membership (`keys`), device key, what we tell about ourselves, and the source of randomness (os.urandom)."""
 
-    secret: NetworkSecret
+    keys: Keyring
     device: DeviceKey
     info: Info
     entropy: Entropy

@@ -170,9 +170,8 @@ class SealedRouter:
         if descriptor >= 0:
             self._by_descriptor[descriptor] = conn
         identity = self._identity
-        responder = Responder(
-            identity.secret, identity.device, identity.info, self._dialect, identity.entropy
-        )
+        newest, *others = identity.keys.accepted()
+        responder = Responder(newest, identity.device, identity.info, self._dialect, identity.entropy, others)
         data = frame.bytes
         conn.busy = True
         conn.responder = responder
@@ -216,9 +215,16 @@ class SealedRouter:
                 self._refuse(conn, code, f"PROVE refused: {error}")
             return
         assert result is not None
+        assert conn.responder is not None
         accept, established = result
+        secret, keys = conn.responder.secret, self._identity.keys
+        if not keys.admits(established.device_id, secret):
+            self._admission.abandoned(conn.host)
+            self._refuse(conn, Refusal.UNKNOWN_NETWORK, "an older key, by a device that has the newer one")
+            return
+        keys.met(established.device_id, secret, conn.host)
         self._admission.proved(conn.host, now)
-        conn.responder = None
+        conn.responder, conn.secret = None, secret
         conn.device_id = established.device_id
         conn.info = established.info
         if not self._raw_send(conn.rid, accept):
@@ -362,12 +368,17 @@ class SealedRouter:
     def _tick(self) -> None:
         # First, so that nothing that goes wrong below can end it.
         self.reactor.later(1.0, self._tick)
-        now = self.reactor.clock()
+        now, keys = self.reactor.clock(), self._identity.keys
         for conn in list(self.conns.values()):
-            if conn.session is None:
+            if conn.session is None or conn.secret is None:
                 if now - conn.since > limits.HANDSHAKE_SECONDS:
                     self._drop(conn, "handshake timed out")
-            elif conn.session.dead(now):
+                continue
+            if not keys.admits(conn.device_id, conn.secret):
+                self.close(conn, "its key has stopped")
+                continue
+            keys.met(conn.device_id, conn.secret, conn.host)
+            if conn.session.dead(now):
                 self._drop(conn, "silent")
             elif conn.session.ping_due(now) and not conn.backlog:
                 self._rekey(conn, now)

@@ -20,6 +20,7 @@ from p2pd.net.dealer import Link, Lost
 from p2pd.net.identity import Identity
 from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
+from p2pd.peer.trackerfaults import judge, refused
 from p2pd.storage.state import State
 from protocol.errors import Fault, Refusal, RemoteProtocolError, refusal_text
 from protocol.frames import Feature
@@ -90,12 +91,22 @@ class TrackerClient:
         self._news = asyncio.Condition()
         self._failures = 0
         self.loopback = False
+        self.announced_at: float | None = None  # of the loop's clock
+        self._renewing = False
+        self._hurry = asyncio.Event()
 
     # -- used by others -----------------------------------------------------------------------------------
 
     def poke(self) -> None:
         """Our list changed: publish soon."""
         self._changed.set()
+
+    def renew(self) -> None:
+        """Our keys changed: connect again now, with the one that comes first."""
+        self._hurry.set()
+        if self.connected:
+            self._renewing, self.state = True, "connecting"
+            self.close()
 
     @property
     def connected(self) -> bool:
@@ -126,7 +137,7 @@ class TrackerClient:
             if not isinstance(reply, Refused):
                 return reply
             if reply.code != Refusal.BUSY or not 0 < reply.retry_s <= patience:
-                raise _refused(self.endpoint, reply)
+                raise refused(self.endpoint, reply)
             # A client with many questions at a time meets the tracker's quota: they wait here, in no order.
             patience -= reply.retry_s
             await asyncio.sleep(reply.retry_s * self._rng.uniform(0.5, 1.0))
@@ -176,7 +187,12 @@ class TrackerClient:
                 # Each try is counted as a guess and may ban this address, where others with the right password live too.
                 delay = self._rng.uniform(WRONG_PASSWORD_SECONDS, 2 * WRONG_PASSWORD_SECONDS)
             # What was said without authentication must not keep us away for long.
-            await asyncio.sleep(max(delay, min(float(lost.retry_s), RETRY_MAX)))
+            delay = 0.0 if self.state == "connecting" else max(delay, min(float(lost.retry_s), RETRY_MAX))
+            try:
+                await asyncio.wait_for(self._hurry.wait(), delay)
+            except TimeoutError:
+                pass
+            self._hurry.clear()
 
     async def say_bye(self, timeout: float) -> None:
         """Leaves at once instead of by the end of the lease."""
@@ -195,9 +211,12 @@ class TrackerClient:
         self._link = None
         self.published = None
         before = self.state
+        if self._renewing:
+            self._renewing = False
+            return
         if before == "wrong_password" and lost.code == "refused":
             return  # it only does not want to hear the same wrong proof again so soon
-        self.state, self.error = _judge(self.endpoint, lost)
+        self.state, self.error = judge(self.endpoint, lost)
         if before != self.state:
             log.warning("! tracker %s: %s", self.endpoint, self.error.message)
             self.tell(TrackerLost(str(self.endpoint), self.state, error_of(self.error)))
@@ -269,11 +288,12 @@ class TrackerClient:
                 return reply
             if isinstance(reply, Refused):
                 if reply.code not in (Refusal.LIMIT, Refusal.BUSY):
-                    return Lost("refused", _refused(self.endpoint, reply).message, reply.code, reply.retry_s)
+                    return Lost("refused", refused(self.endpoint, reply).message, reply.code, reply.retry_s)
                 await asyncio.sleep(min(max(1, reply.retry_s), RETRY_MAX))
                 continue
             assert isinstance(reply, Announced)
             self._failures = 0
+            self.announced_at = asyncio.get_running_loop().time()
             self.observed, self.peers, self.files = reply.observed, reply.peers, reply.files
             if self.state != "connected":
                 log.info("= tracker %s: connected", self.endpoint)
@@ -297,6 +317,9 @@ class TrackerClient:
                 assert self.published is not None
                 if not await self._publish(link, self.published, False) or not await self._say_fetched(link):
                     break
+            if link.secret != self._identity.keys.current:
+                self._renewing, self.state = True, "connecting"
+                return Lost("closed", "the tracker may know the newer key by now")
 
     async def _say_fetched(self, link: Link) -> bool:
         """Tells the tracker what is being fetched here, if that is news. False when it must be announced to again."""
@@ -372,28 +395,3 @@ def _nothing() -> None:
 def _put(future: asyncio.Future[Any], value: Any) -> None:
     if not future.done():
         future.set_result(value)
-
-
-def _refused(endpoint: Endpoint, reply: Refused) -> Fault:
-    detail = reply.text or refusal_text(reply.code)
-    hint = f"try again in {reply.retry_s} s" if reply.retry_s else ""
-    code = "usage" if reply.code == Refusal.BAD_REQUEST else "refused"
-    return Fault(code, f"the tracker at {endpoint} refused: {detail}", hint)
-
-
-def _judge(endpoint: Endpoint, lost: Lost) -> tuple[str, Fault]:
-    if lost.code == "auth":
-        return "wrong_password", Fault(
-            "auth",
-            f"the tracker at {endpoint} uses another password or network name",
-            "compare the key check of `p2pctl status` on both machines; restart p2pd with --ask-password to type it again",
-        )
-    if lost.code == "refused" and lost.refusal not in (Refusal.BUSY, Refusal.LIMIT, Refusal.CLOSING):
-        return "refused", Fault(
-            "refused", f"the tracker refused: {lost.text}", f"next try in {lost.retry_s} s"
-        )
-    return "unreachable", Fault(
-        "network",
-        f"no tracker answers at {endpoint}: {lost.text}",
-        "is `p2pd tracker` running there, and does a firewall let its port through?",
-    )

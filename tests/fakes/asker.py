@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from p2pd.control.api import ControlApi
+from p2pd.control.rotating import Rotating
 from p2pd.control.status import Status
+from p2pd.net.keyring import Keyring
+from p2pd.rotation import Rotation
 from protocol.errors import Fault
-from tests.fakes.swarm import Member, Swarm, manifest_of, octets
+from tests.fakes.swarm import SECRET, Member, Swarm, manifest_of, octets
 
 DATA = octets(70_000)
 MANIFEST = manifest_of(DATA)
@@ -27,11 +30,21 @@ class Asker:
         self.stopped = asyncio.Event()
         self.events: list[Mapping[str, Any]] = []
         service = member.service if member else None
+        keyring = member.keyring if member else Keyring(SECRET)
+        own = {service.own_id} if service else {bytes(20)}
         status = Status(
-            network="test", key_check="k-1", device_id=bytes(20), roles=[], home="/h", peer=service,
+            keyring=keyring, device_id=bytes(20), roles=[], home="/h", peer=service,
             peer_listen="", tracker_listen="", tracker_stats=None,
         )  # fmt: skip
-        self.api = ControlApi(status, service, self.stopped.set, service.events if service else None)
+        home = member.home if member else Path("/nowhere")
+
+        def renew() -> None:
+            for tracker in service.trackers if service else ():
+                tracker.renew()
+
+        rotating = Rotating(Rotation(home, keyring, renew), own)
+        events = service.events if service else None
+        self.api = ControlApi(status, service, self.stopped.set, events, rotating.methods)
 
     async def __call__(self, method: str, **params: Any) -> Any:
         return await self.api.methods[method](params, self.progress)

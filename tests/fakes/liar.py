@@ -17,6 +17,7 @@ from p2pd.net.conn import Conn
 from p2pd.net.context import make_context
 from p2pd.net.dealer import Link
 from p2pd.net.identity import Identity
+from p2pd.net.keyring import Keyring
 from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
 from p2pd.net.zap import ZapHandler
@@ -38,7 +39,7 @@ class Liar:
         self._reactors: list[Reactor] = []
         secret = NetworkSecret(derive_network_key(PASSWORD, "default", 0), "default", 0)
         self.device = DeviceKey.generate(os.urandom(32))
-        self._identity = Identity(secret, self.device, Info(software="liar"), os.urandom)
+        self._identity = Identity(Keyring(secret), self.device, Info(software="liar"), os.urandom)
 
     def __enter__(self) -> Liar:
         return self

@@ -19,6 +19,7 @@ from p2pd.net.admission import Admission, AdmissionLimits
 from p2pd.net.context import make_context
 from p2pd.net.dealer import Link, Lost
 from p2pd.net.identity import Identity
+from p2pd.net.keyring import Keyring
 from p2pd.net.reactor import Reactor
 from p2pd.net.router import Conn, SealedRouter
 from p2pd.net.zap import ZapHandler
@@ -83,9 +84,10 @@ def until(condition: Callable[[], object], seconds: float = DEADLINE) -> None:
         pause.wait(0.002)
 
 
-def make_identity(name: str, secret: NetworkSecret | None = None) -> Identity:
+def make_identity(name: str, secret: NetworkSecret | Keyring | None = None) -> Identity:
     """The device of this name, a member of the test network unless told otherwise."""
-    return Identity(secret or make_secret(), make_device(name), Info("p2pd/test"), os.urandom)
+    keys = secret if isinstance(secret, Keyring) else Keyring(secret or make_secret())
+    return Identity(keys, make_device(name), Info("p2pd/test"), os.urandom)
 
 
 class Recorder:
@@ -213,7 +215,7 @@ class Net:
         self,
         handler: Any,
         name: str = "uploader",
-        secret: NetworkSecret | None = None,
+        secret: NetworkSecret | Keyring | None = None,
         dialect: Dialect = Dialect.PEER,
     ) -> SealedRouter:
         """A router on a free port of loopback."""
@@ -233,7 +235,7 @@ class Net:
         self,
         port: int,
         name: str = "downloader",
-        secret: NetworkSecret | None = None,
+        secret: NetworkSecret | Keyring | None = None,
         dialect: Dialect = Dialect.PEER,
         expected: bytes | None = None,
     ) -> Dialled:

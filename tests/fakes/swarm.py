@@ -30,6 +30,7 @@ from p2pd.net.admission import Admission, AdmissionLimits
 from p2pd.net.bridge import run_on
 from p2pd.net.context import make_context
 from p2pd.net.identity import Identity
+from p2pd.net.keyring import Keyring, Ring
 from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
 from p2pd.net.zap import ZapHandler
@@ -115,6 +116,7 @@ class Member:
         self.files.mkdir(parents=True, exist_ok=True)
         self.home.mkdir(exist_ok=True)
         self._swarm = swarm
+        self.keyring = Keyring(swarm.secret)
         self._reactors = [
             Reactor(f"{name} {role}", swarm.context, swarm.executor)
             for role in ("uploads", "downloads", "links")
@@ -122,7 +124,10 @@ class Member:
         self.service = PeerService(
             self.home,
             Identity(
-                swarm.secret, make_device(name), Info("p2pd/test", features=Feature.CONTENTS), os.urandom
+                self.keyring,
+                make_device(name),
+                Info("p2pd/test", features=Feature.CONTENTS),
+                os.urandom,
             ),
             Reactors(*self._reactors),
             Admission(PLENTY),
@@ -247,13 +252,13 @@ class Swarm:
         """Where the tracker is."""
         return Endpoint(HOST, self.port)
 
-    async def tracker_up(self, secret: NetworkSecret | None = None) -> None:
+    async def tracker_up(self, secret: NetworkSecret | Ring | None = None) -> None:
         """Starts the tracker, on the port that it had if it ran before."""
         reactor = Reactor("tracker", self.context, self.executor)
         self._registry = SqliteRegistry(self.directory / "tracker.db")
         server = TrackerServer(reactor, TrackerService(self._registry, "", random.Random(1)))
         identity = Identity(
-            secret or self.secret,
+            Keyring(secret or self.secret),
             make_device("tracker"),
             Info("p2pd/test", features=Feature.CONTENTS | Feature.FETCHING | Feature.TERMS),
             os.urandom,

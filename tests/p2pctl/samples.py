@@ -105,6 +105,8 @@ STATUS: dict[str, Any] = {
     "started_at": SHARED_AT,
     "network": "lab",
     "key_check": "k-3fd2a901",
+    "epoch": 0,
+    "rotation": None,
     "device_id": "d" * 32,
     "roles": ["peer", "tracker"],
     "home": "/home/ana/.local/state/p2pd",

@@ -18,6 +18,7 @@ import zmq.asyncio
 from p2pd import app as app_module
 from p2pd.app import App
 from p2pd.config import Settings, load
+from p2pd.net.keyring import Ring
 from protocol import control
 from protocol.errors import Fault
 from tests.fakes.pair import make_device
@@ -38,7 +39,7 @@ class Running:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.app = App(
-            settings, SECRET, make_device(str(settings.home)), make_device(f"{settings.home} tracker")
+            settings, Ring(SECRET), make_device(str(settings.home)), make_device(f"{settings.home} tracker")
         )
         self.task = asyncio.create_task(self.app.run())
         self.context = zmq.asyncio.Context()

@@ -13,8 +13,9 @@ import pytest
 from p2pd import app, config
 from p2pd.cli import main, parser
 from p2pd.lock import HomeLock
+from p2pd.net.keyring import Ring
 from protocol.errors import EXIT_STATUS, Fault
-from protocol.keys import DeviceKey, NetworkSecret, is_invite
+from protocol.keys import DeviceKey, is_invite
 from protocol.version import VERSION
 
 REPOSITORY = Path(__file__).parents[2]
@@ -93,7 +94,9 @@ def test_words_that_are_wrong(words: list[str], capsys: pytest.CaptureFixture[st
 def test_every_option_of_a_daemon_is_a_key_of_the_settings() -> None:
     for role in ("peer", "tracker"):
         flags = vars(parser().parse_args([role]))
-        unknown = set(flags) - set(config.KEYS) - {"command", "config", "password_fd", "ask_password"}
+        unknown = (
+            set(flags) - set(config.KEYS) - {"command", "config", "password_fd", "ask_password", "epoch"}
+        )
         assert not unknown
         assert all(value is None for name, value in flags.items() if name in config.KEYS)
 
@@ -125,11 +128,11 @@ class Served:
     """Stands in for the daemon: keeps what it was started with."""
 
     def __init__(self, error: BaseException | None = None) -> None:
-        self.calls: list[tuple[config.Settings, NetworkSecret, DeviceKey, DeviceKey]] = []
+        self.calls: list[tuple[config.Settings, Ring, DeviceKey, DeviceKey]] = []
         self.error = error
 
     def __call__(
-        self, settings: config.Settings, secret: NetworkSecret, device: DeviceKey, tracker_device: DeviceKey
+        self, settings: config.Settings, secret: Ring, device: DeviceKey, tracker_device: DeviceKey
     ) -> None:
         self.calls.append((settings, secret, device, tracker_device))
         with pytest.raises(Fault) as caught, HomeLock(settings.home):

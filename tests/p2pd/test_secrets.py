@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from p2pd import logs
+from p2pd.net.keyring import Ring, fingerprint
 from p2pd.secrets import (
     DEVICE_FILE,
     NETWORK_FILE,
     PasswordSource,
-    load_network_key,
     load_or_make_device_key,
-    network_secret,
-    store_network_key,
+    load_ring,
+    network_ring,
+    store_ring,
 )
 from protocol.errors import Fault
 from protocol.keys import NetworkSecret, derive_network_key, make_invite
@@ -72,8 +73,8 @@ def test_from_a_file_without_its_line_end(
     tmp_path: Path, keys: Callable[[str], bytes], ending: bytes
 ) -> None:
     file = write(tmp_path / "secret", PASSWORD.encode() + ending)
-    secret = network_secret(tmp_path, NET, PasswordSource(file=str(file)), {}, never)
-    assert secret == NetworkSecret(keys(PASSWORD), NET, 0)
+    secret = network_ring(tmp_path, NET, PasswordSource(file=str(file)), {}, never)
+    assert secret == Ring(NetworkSecret(keys(PASSWORD), NET, 0))
 
 
 def test_blanks_and_further_line_ends_belong_to_the_password(
@@ -81,20 +82,22 @@ def test_blanks_and_further_line_ends_belong_to_the_password(
 ) -> None:
     text = f" {PASSWORD} \n"
     file = write(tmp_path / "secret", f"{text}\n".encode())
-    assert network_secret(tmp_path, NET, PasswordSource(file=str(file)), {}, never).key == keys(text)
+    assert network_ring(tmp_path, NET, PasswordSource(file=str(file)), {}, never).current.key == keys(text)
 
 
 def test_from_a_descriptor(tmp_path: Path, keys: Callable[[str], bytes]) -> None:
     read, written = os.pipe()
     os.write(written, PASSWORD.encode() + b"\n")
     os.close(written)
-    assert network_secret(tmp_path, NET, PasswordSource(fd=read), {}, never).key == keys(PASSWORD)
+    assert network_ring(tmp_path, NET, PasswordSource(fd=read), {}, never).current.key == keys(PASSWORD)
 
 
 def test_from_a_command_that_no_shell_sees(tmp_path: Path, keys: Callable[[str], bytes]) -> None:
     program = f"import sys; assert sys.argv[1:] == ['$HOME', 'a b'], sys.argv; print({PASSWORD!r})"
     command = f"{sys.executable} -c \"{program}\" $HOME 'a b'"
-    assert network_secret(tmp_path, NET, PasswordSource(command=command), {}, never).key == keys(PASSWORD)
+    assert network_ring(tmp_path, NET, PasswordSource(command=command), {}, never).current.key == keys(
+        PASSWORD
+    )
 
 
 def test_from_the_credentials_of_the_service_manager(tmp_path: Path, keys: Callable[[str], bytes]) -> None:
@@ -102,10 +105,10 @@ def test_from_the_credentials_of_the_service_manager(tmp_path: Path, keys: Calla
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     home = tmp_path / "home"
     home.mkdir()
-    store_network_key(home, NetworkSecret(keys(OTHER), NET, 0))
-    assert network_secret(home, NET, PasswordSource(), environ, never).key == keys(PASSWORD)
+    store_ring(home, Ring(NetworkSecret(keys(OTHER), NET, 0)))
+    assert network_ring(home, NET, PasswordSource(), environ, never).current.key == keys(PASSWORD)
     empty = {"CREDENTIALS_DIRECTORY": str(home)}
-    assert network_secret(home, NET, PasswordSource(), empty, never).key == keys(
+    assert network_ring(home, NET, PasswordSource(), empty, never).current.key == keys(
         PASSWORD
     )  # now the stored one
 
@@ -113,17 +116,17 @@ def test_from_the_credentials_of_the_service_manager(tmp_path: Path, keys: Calla
 def test_the_stored_key_saves_the_question_and_the_question_makes_it(
     tmp_path: Path, keys: Callable[[str], bytes]
 ) -> None:
-    assert network_secret(tmp_path, NET, PasswordSource(), {}, answer(PASSWORD)).key == keys(PASSWORD)
-    assert network_secret(tmp_path, NET, PasswordSource(), {}, never).key == keys(PASSWORD)
+    assert network_ring(tmp_path, NET, PasswordSource(), {}, answer(PASSWORD)).current.key == keys(PASSWORD)
+    assert network_ring(tmp_path, NET, PasswordSource(), {}, never).current.key == keys(PASSWORD)
 
 
 def test_a_given_password_replaces_the_stored_key(tmp_path: Path, keys: Callable[[str], bytes]) -> None:
-    store_network_key(tmp_path, NetworkSecret(keys(PASSWORD), NET, 0))
+    store_ring(tmp_path, Ring(NetworkSecret(keys(PASSWORD), NET, 0)))
     file = write(tmp_path / "secret", OTHER.encode())
-    assert network_secret(tmp_path, NET, PasswordSource(file=str(file)), {}, never).key == keys(OTHER)
-    assert network_secret(tmp_path, NET, PasswordSource(), {}, never).key == keys(OTHER)
+    assert network_ring(tmp_path, NET, PasswordSource(file=str(file)), {}, never).current.key == keys(OTHER)
+    assert network_ring(tmp_path, NET, PasswordSource(), {}, never).current.key == keys(OTHER)
     again = PasswordSource(ask=True)
-    assert network_secret(tmp_path, NET, again, {}, answer(PASSWORD)).key == keys(PASSWORD)
+    assert network_ring(tmp_path, NET, again, {}, answer(PASSWORD)).current.key == keys(PASSWORD)
 
 
 def test_an_environment_variable_is_not_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +135,7 @@ def test_an_environment_variable_is_not_a_source(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sys, "stdin", open(os.devnull, encoding="ascii"))  # noqa: SIM115
     try:
         with pytest.raises(Fault) as caught:
-            network_secret(tmp_path, NET, PasswordSource(), {"P2PD_PASSWORD": PASSWORD})
+            network_ring(tmp_path, NET, PasswordSource(), {"P2PD_PASSWORD": PASSWORD})
     finally:
         sys.stdin.close()
     assert caught.value.code == "usage"
@@ -144,7 +147,7 @@ def test_an_environment_variable_is_not_a_source(tmp_path: Path, monkeypatch: py
 
 def refused(home: Path, source: PasswordSource) -> Fault:
     with pytest.raises(Fault) as caught:
-        network_secret(home, NET, source, {}, never)
+        network_ring(home, NET, source, {}, never)
     assert caught.value.code == "usage"
     assert not (home / NETWORK_FILE).exists()
     return caught.value
@@ -190,11 +193,11 @@ def test_a_mistyped_invite_and_a_weak_password(tmp_path: Path) -> None:
     wrong = invite[:-1] + ("a" if invite[-1] != "a" else "b")
     for text in (wrong, "too short"):
         with pytest.raises(Fault) as caught:
-            network_secret(tmp_path, NET, PasswordSource(), {}, answer(text))
+            network_ring(tmp_path, NET, PasswordSource(), {}, answer(text))
         assert caught.value.code == "usage"
         assert text not in caught.value.message
     allowed = PasswordSource(allow_weak=True)
-    assert network_secret(tmp_path, NET, allowed, {}, answer("too short")).network == NET
+    assert network_ring(tmp_path, NET, allowed, {}, answer("too short")).current.network == NET
 
 
 # -- the files --------------------------------------------------------------------------------------------
@@ -205,7 +208,7 @@ def test_the_network_key_file_is_private_and_holds_no_password(
 ) -> None:
     before = os.umask(0)
     try:
-        network_secret(tmp_path, NET, PasswordSource(), {}, answer(PASSWORD))
+        network_ring(tmp_path, NET, PasswordSource(), {}, answer(PASSWORD))
         load_or_make_device_key(tmp_path)
     finally:
         os.umask(before)
@@ -218,10 +221,10 @@ def test_the_network_key_file_is_private_and_holds_no_password(
 
 
 def test_the_key_of_another_network_is_not_used(tmp_path: Path) -> None:
-    store_network_key(tmp_path, NetworkSecret(bytes(32), "other", 3))
-    assert load_network_key(tmp_path, NET) is None
-    found = load_network_key(tmp_path, "other")
-    assert found == NetworkSecret(bytes(32), "other", 3)
+    store_ring(tmp_path, Ring(NetworkSecret(bytes(32), "other", 3)))
+    assert load_ring(tmp_path, NET) is None
+    found = load_ring(tmp_path, "other")
+    assert found == Ring(NetworkSecret(bytes(32), "other", 3))
 
 
 def test_the_device_key_stays_the_same(tmp_path: Path) -> None:
@@ -250,7 +253,7 @@ def test_damaged_key_files_are_faults_not_crashes(tmp_path: Path, document: byte
     write(tmp_path / DEVICE_FILE, document)
     if document != b'{"format": 1}':  # no network: another network's
         with pytest.raises(Fault) as caught:
-            load_network_key(tmp_path, NET)
+            load_ring(tmp_path, NET)
         assert caught.value.code == "storage"
     with pytest.raises(Fault) as caught:
         load_or_make_device_key(tmp_path)
@@ -278,23 +281,92 @@ def test_a_link_in_place_of_a_key_file_is_not_followed(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_key_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store_network_key(tmp_path, NetworkSecret(bytes(32), NET, 0))
+    store_ring(tmp_path, Ring(NetworkSecret(bytes(32), NET, 0)))
 
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Fault) as caught:
-        store_network_key(tmp_path, NetworkSecret(bytes(31) + b"x", NET, 1))
+        store_ring(tmp_path, Ring(NetworkSecret(bytes(31) + b"x", NET, 1)))
     assert caught.value.code == "storage"
     monkeypatch.undo()
-    assert load_network_key(tmp_path, NET) == NetworkSecret(bytes(32), NET, 0)
+    assert load_ring(tmp_path, NET) == Ring(NetworkSecret(bytes(32), NET, 0))
     assert [path.name for path in tmp_path.iterdir()] == [NETWORK_FILE]
 
 
 def test_keys_are_masked_in_the_log_from_then_on(tmp_path: Path) -> None:
     key = os.urandom(32)
-    store_network_key(tmp_path, NetworkSecret(key, NET, 0))
+    store_ring(tmp_path, Ring(NetworkSecret(key, NET, 0)))
     device = load_or_make_device_key(tmp_path)
     assert key.hex() not in logs.clean(f"key {key.hex()}")
     assert device.seed.hex() not in logs.clean(f"seed {device.seed.hex()}")
+
+
+# -- keys of several epochs -------------------------------------------------------------------------------
+
+OLD, NEW = NetworkSecret(bytes(32), NET, 0), NetworkSecret(bytes(31) + b"n", NET, 1)
+
+
+def test_both_keys_of_a_rotation_are_stored_in_one_private_file(tmp_path: Path) -> None:
+    ring = Ring(OLD).rotated(NEW, 100.0, 60.0)
+    store_ring(tmp_path, ring)
+    assert load_ring(tmp_path, NET) == ring
+    assert mode(tmp_path / NETWORK_FILE) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [NETWORK_FILE]
+    for key in (OLD.key, NEW.key):
+        assert key.hex() not in logs.clean(f"key {key.hex()}")
+
+
+def test_an_ended_key_leaves_its_fingerprint_only(tmp_path: Path) -> None:
+    ring = Ring(NetworkSecret(b"o" * 32, NET, 0)).rotated(NEW, 100.0, 60.0).finished()
+    store_ring(tmp_path, ring)
+    assert load_ring(tmp_path, NET) == ring
+    assert (b"o" * 32).hex().encode() not in (tmp_path / NETWORK_FILE).read_bytes()
+
+
+def test_a_password_file_that_was_forgotten_in_a_rotation_undoes_nothing(
+    tmp_path: Path, keys: Callable[[str], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    old = NetworkSecret(keys(PASSWORD), NET, 0)
+    source = PasswordSource(file=str(write(tmp_path / "secret", PASSWORD.encode())))
+    overlap = Ring(old).rotated(NEW, 100.0, 60.0)
+    for ring, said in ((overlap, "under way"), (overlap.finished(), "has been replaced")):
+        store_ring(tmp_path, ring)
+        assert network_ring(tmp_path, NET, source, {}, never) == ring
+        assert load_ring(tmp_path, NET) == ring
+        assert said in caplog.text
+    assert ring.retired == ((0, fingerprint(old)),)
+
+
+def test_the_new_password_in_the_file_is_that_of_its_epoch(tmp_path: Path) -> None:
+    new = NetworkSecret(derive_network_key(OTHER, NET, 1), NET, 1)
+    ring = Ring(OLD).rotated(new, 100.0, 60.0)
+    store_ring(tmp_path, ring)
+    source = PasswordSource(file=str(write(tmp_path / "secret", OTHER.encode())))
+    assert network_ring(tmp_path, NET, source, {}, never) == ring
+
+
+def test_a_password_of_another_swarm_replaces_all(tmp_path: Path) -> None:
+    store_ring(tmp_path, Ring(OLD).rotated(NEW, 100.0, 60.0))
+    given = network_ring(tmp_path, NET, PasswordSource(ask=True), {}, answer(PASSWORD))
+    assert given == Ring(NetworkSecret(derive_network_key(PASSWORD, NET, 1), NET, 1))
+    assert load_ring(tmp_path, NET) == given
+
+
+def test_who_joins_later_names_the_epoch(tmp_path: Path, keys: Callable[[str], bytes]) -> None:
+    source = PasswordSource(file=str(write(tmp_path / "secret", PASSWORD.encode())), epoch=1)
+    assert network_ring(tmp_path, NET, source, {}, never).current.epoch == 1
+    assert network_ring(tmp_path, NET, PasswordSource(), {}, never).current.key != keys(PASSWORD)
+
+
+def test_a_given_password_mends_a_damaged_file_but_not_one_that_others_read(
+    tmp_path: Path, keys: Callable[[str], bytes]
+) -> None:
+    write(tmp_path / NETWORK_FILE, b"{")
+    asked = PasswordSource(ask=True)
+    assert network_ring(tmp_path, NET, asked, {}, answer(PASSWORD)).current.key == keys(PASSWORD)
+    (tmp_path / NETWORK_FILE).chmod(0o644)
+    with pytest.raises(Fault) as caught:
+        network_ring(tmp_path, NET, asked, {}, answer(PASSWORD))
+    assert caught.value.code == "auth"

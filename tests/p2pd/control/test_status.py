@@ -7,17 +7,17 @@ from pathlib import Path
 
 from p2pd.control.status import Status
 from p2pd.net.bridge import run_on
+from p2pd.net.keyring import Keyring
 from p2pd.peer.service import PeerService
 from protocol.ids import device_text
-from tests.fakes.swarm import Swarm, eventually, manifest_of, octets
+from tests.fakes.swarm import SECRET, Swarm, eventually, manifest_of, octets
 
 DATA = octets(5000)
 
 
 def make_status(peer: PeerService | None, stats: object = None) -> Status:
     return Status(
-        network="test",
-        key_check="k-1",
+        keyring=Keyring(SECRET),
         device_id=bytes(20),
         roles=["peer"] if peer else ["tracker"],
         home="/home",

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from p2pd.net.addresses import Endpoint
-from p2pd.net.dealer import Lost
+from p2pd.net.keyring import Ring
 from p2pd.peer import trackers as trackers_module
-from p2pd.peer.trackers import _changes, _judge
+from p2pd.peer.finding import Query
+from p2pd.peer.trackers import _changes
 from p2pd.storage.hashing import Stamp
 from p2pd.storage.state import State
-from protocol.errors import Fault, Refusal
+from protocol.errors import Fault
 from protocol.keys import NetworkSecret
 from protocol.tracker import By, Entry, Find, Gone, Hits, PeerList, Peers, Search, Sources
 from tests.fakes.reactors import HOST
-from tests.fakes.swarm import Member, Swarm, eventually, manifest_of, octets
+from tests.fakes.swarm import SECRET, Member, Swarm, eventually, manifest_of, octets
 
 SMALL = octets(1000)
 
@@ -209,22 +210,6 @@ def test_a_request_that_is_refused_is_a_fault(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(
-    ("code", "state", "fault"),
-    [
-        ("auth", "wrong_password", "auth"),
-        ("refused", "refused", "refused"),
-        ("lost", "unreachable", "network"),
-        ("timeout", "unreachable", "network"),
-        ("unreachable", "unreachable", "network"),
-    ],
-)
-def test_what_a_lost_link_means(code: str, state: str, fault: str) -> None:
-    judged, error = _judge(Endpoint("t", 9000), Lost(code, "why", Refusal.WRONG_ROLE, 7))
-    assert (judged, error.code) == (state, fault)
-    assert "t:9000" in error.message or "why" in error.message
-
-
 def test_changes_are_read_page_by_page_by_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trackers_module, "PAGE", 3)
     with State(tmp_path / "peer.db") as store:
@@ -248,3 +233,66 @@ def test_changes_are_read_page_by_page_by_revision(tmp_path: Path, monkeypatch: 
         assert [item.name for _, item in changes if isinstance(item, Gone)] == ["n0", "n3", "n6", "n9"]
         assert list(_changes(store, changes[4][0])) == changes[5:]
         assert list(_changes(store, store.revision)) == []
+
+
+def test_keys_that_change_mean_another_connection_and_no_gap(tmp_path: Path) -> None:
+    """Whoever asks meanwhile waits for it."""
+
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice = await swarm.peer("alice")
+            (tracker,) = alice.service.trackers
+            before = tracker._link
+            new = NetworkSecret(bytes(32), SECRET.network, 1)
+            alice.keyring.set(alice.keyring.ring.rotated(new, alice.keyring.now(), 60.0))
+            tracker.renew()
+            assert tracker.state == "connecting"
+            answer = await alice.service.finder.search(Query(By.ALL), 10, "")
+            assert (answer.hits, answer.faults) == ([], [])
+            assert tracker._link is not before
+            assert tracker._link is not None
+            # the tracker has the older key only
+            assert tracker._link.secret == SECRET
+
+    asyncio.run(main())
+
+
+def test_a_tracker_under_the_older_key_is_tried_with_the_newer_at_each_refresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers_module, "REFRESH_MIN", 0.0)
+
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice = await swarm.peer("alice")
+            (tracker,) = alice.service.trackers
+            new = NetworkSecret(bytes(32), SECRET.network, 1)
+            alice.keyring.set(alice.keyring.ring.rotated(new, alice.keyring.now(), 60.0))
+            tracker.renew()
+            await eventually(lambda: tracker.connected)
+            await swarm.tracker_down()
+            await swarm.tracker_up(Ring(SECRET).rotated(new, 0.0, 1e12))
+            await eventually(lambda: tracker._link is not None and tracker._link.secret == new)
+            await eventually(lambda: tracker.connected)
+
+    asyncio.run(main())
+
+
+def test_a_wrong_password_is_tried_again_at_once_when_the_keys_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers_module, "WRONG_PASSWORD_SECONDS", 3600.0)
+
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice = await swarm.peer("alice")
+            (tracker,) = alice.service.trackers
+            new = NetworkSecret(bytes(32), SECRET.network, 1)
+            await swarm.tracker_down()
+            await swarm.tracker_up(Ring(new))
+            await eventually(lambda: tracker.state == "wrong_password")
+            alice.keyring.set(alice.keyring.ring.rotated(new, alice.keyring.now(), 0.0))
+            tracker.renew()
+            await eventually(lambda: tracker.connected)
+
+    asyncio.run(main())

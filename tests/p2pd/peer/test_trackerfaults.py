@@ -1,0 +1,44 @@
+"""p2pd/peer/trackerfaults.py: what a person is told of a tracker that is not there for us."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pd.net.addresses import Endpoint
+from p2pd.net.dealer import Lost
+from p2pd.peer.trackerfaults import judge, refused
+from protocol.errors import Refusal
+from protocol.tracker import Refused
+
+WHERE = Endpoint("t", 9000)
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "fault"),
+    [
+        ("auth", "wrong_password", "auth"),
+        ("refused", "refused", "refused"),
+        ("lost", "unreachable", "network"),
+        ("timeout", "unreachable", "network"),
+        ("unreachable", "unreachable", "network"),
+    ],
+)
+def test_what_a_lost_link_means(code: str, state: str, fault: str) -> None:
+    judged, error = judge(WHERE, Lost(code, "why", Refusal.WRONG_ROLE, 7))
+    assert (judged, error.code) == (state, fault)
+    assert "t:9000" in error.message or "why" in error.message
+
+
+def test_another_epoch_and_another_password_have_different_remedies() -> None:
+    _, epoch = judge(WHERE, Lost("auth", "", Refusal.UNKNOWN_NETWORK))
+    _, password = judge(WHERE, Lost("auth", "", Refusal.BAD_PROOF))
+    assert "p2pctl rotate" in epoch.hint
+    assert "--ask-password" in password.hint
+
+
+@pytest.mark.parametrize(("code", "fault"), [(Refusal.BAD_REQUEST, "usage"), (Refusal.LIMIT, "refused")])
+def test_a_refused_request(code: int, fault: str) -> None:
+    error = refused(WHERE, Refused(1, code, 7))
+    assert (error.code, error.hint) == (fault, "try again in 7 s")
+    assert "t:9000" in error.message
+    assert refused(WHERE, Refused(1, code, 0, "too many")).message.endswith("too many")

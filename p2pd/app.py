@@ -17,11 +17,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import zmq
 
 from p2pd.config import Settings
 from p2pd.control.api import ControlApi
+from p2pd.control.fetching import describe
 from p2pd.control.rotating import Rotating
 from p2pd.control.server import ControlServer
 from p2pd.control.status import Status
@@ -36,6 +38,7 @@ from p2pd.net.keyring import Keyring, Ring
 from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
 from p2pd.net.zap import ZapHandler
+from p2pd.peer.hooks import HookSettings
 from p2pd.peer.service import DOMAIN as PEER_DOMAIN
 from p2pd.peer.service import PeerService, QueueLimits, Reactors
 from p2pd.rotation import Rotation
@@ -198,7 +201,10 @@ class App:
             {"up": settings.limit_up, "down": settings.limit_down},
             QueueLimits(settings.max_downloads, settings.free_floor),
             self._events,
+            HookSettings(settings.hooks, settings.hook_seconds),
+            os.fspath(settings.socket),
         )
+        self._peer.hooks.describe = partial(describe, self._peer)
         return self._peer.router.bind(listen.host, listen.port)
 
     def _bind_control(self) -> None:

@@ -55,6 +55,11 @@ KEYS: dict[str, Key] = {
         live=True,
     ),
     "limit.down": Key(0, kinds.rate, "octets a second from other peers", live=True),
+    "hooks.download_done": Key(
+        [], kinds.argv, "program and arguments to run when a download is done; docs/hooks.md tells more"
+    ),
+    "hooks.download_failed": Key([], kinds.argv, "the same when a download failed for good"),
+    "hooks.timeout_s": Key(60, kinds.count(1, 86_400), "seconds after which a hook's program is killed"),
     "tracker.listen": Key(str(TRACKER_PORT), kinds.listen(TRACKER_PORT), "[HOST:]PORT of the tracker"),
     "tracker.announce": Key("", kinds.text, "HOST that others should use for this machine"),
     "password.file": Key("", kinds.text, "file that holds the password"),
@@ -91,6 +96,8 @@ class Settings:
     allow_weak_password: bool
     log_level: str
     log_format: str
+    hooks: Mapping[str, list[str]]  # programs with their arguments
+    hook_seconds: int
     config_file: Path | None
 
 
@@ -228,6 +235,8 @@ def compose(sources: Sources, values: Mapping[str, Any] | None = None) -> Settin
         allow_weak_password=values["password.allow_weak"],
         log_level=values["log.level"],
         log_format=values["log.format"],
+        hooks={name: values[f"hooks.{name}"] for name in ("download_done", "download_failed")},
+        hook_seconds=values["hooks.timeout_s"],
         config_file=sources.file,
     )
 

@@ -8,6 +8,7 @@ accepts again. Knows no setting.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,22 @@ def listen(default_port: int) -> Reader:
 def endpoint(default_port: int) -> Reader:
     """HOST[:PORT] of somebody, or nothing."""
     return _address(lambda read: parse_endpoint(read, default_port), empty=False)
+
+
+def argv(value: Any, where: str) -> list[str]:
+    """A program by its whole path, and its arguments; as text quoted as in sh. No shell ever sees it."""
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise Fault("usage", f"{where}: {str(error).lower()} in {shown(value)}", "close it") from error
+    words = texts(value, where)
+    if any("\0" in word for word in words):
+        raise Fault("usage", f"{where} must be a program and its arguments, not {shown(words)}")
+    if words and not words[0].startswith("/"):
+        hint = 'write the whole path: ["/usr/local/bin/PROGRAM", "ARGUMENT"]'
+        raise Fault("usage", f"{where}: {shown(words[0])} is not the path of a program", hint)
+    return words
 
 
 def _address(parse: Callable[[str], object], *, empty: bool) -> Reader:

@@ -186,6 +186,13 @@ def _in_states(items: list[Item], states: list[str] | None) -> list[Item]:
     return items if states is None else [item for item in items if item["state"] in states]
 
 
+def describe(peer: PeerService, transfer_id: str) -> Item:
+    """A transfer by its id, as `transfers` shows it. Raises Fault not_found."""
+    found = peer.downloads.get(transfer_id)
+    row = found.row if isinstance(found, Transfer) else found
+    return transfer_item(found, peer.sha256_of(row.content_id))
+
+
 def wanted_sha256(reference: Reference, hit: Hit) -> str:
     """The digits of a SHA-256 that the user gave; a content id proves itself."""
     if reference.kind == "sha256":

@@ -26,6 +26,7 @@ from p2pd.peer.driver import WRONG_DATA, Driver
 from p2pd.peer.fetch import ManifestFetch
 from p2pd.peer.folders import Folders
 from p2pd.peer.growing import Growing
+from p2pd.peer.hooks import Hooks
 from p2pd.peer.links import Peer
 from p2pd.peer.localcopy import copy_local
 from p2pd.peer.owner import Owner
@@ -97,6 +98,7 @@ class Services:
     swarming: Swarming
     credits: Credits = field(default_factory=Credits)  # of the reactor's thread
     events: Events = field(default_factory=Events)
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 class Attempt:

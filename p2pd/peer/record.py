@@ -25,13 +25,21 @@ class Record:
 
     def set(self, state: str, fault: Fault | None = None, **more: float | str | None) -> None:
         """Moves it to a state; `fault` says why. Raises StorageError when the database cannot be written: nothing changed then."""
-        self._store.set_state(
-            self.row.transfer_id,
-            state,
-            error_code=fault.code if fault else None,
-            error=fault.message if fault else None,
-            **more,  # type: ignore[arg-type]
-        )
+        self.set_with(_nobody, state, fault, **more)
+
+    def set_with(
+        self, also: Callable[[], object], state: str, fault: Fault | None = None, **more: float | str | None
+    ) -> None:
+        """As `set`; what `also()` writes to the database is written with it, or neither is."""
+        with self._store.transaction():
+            self._store.set_state(
+                self.row.transfer_id,
+                state,
+                error_code=fault.code if fault else None,
+                error=fault.message if fault else None,
+                **more,  # type: ignore[arg-type]
+            )
+            also()
         self.reload()
         self.moved()
 

@@ -33,6 +33,7 @@ from p2pd.peer.catalogue import Catalogue, Served
 from p2pd.peer.downloads import MAX_ACTIVE, Downloads
 from p2pd.peer.finding import Finder
 from p2pd.peer.folders import Folders, member_served
+from p2pd.peer.hooks import Hooks, HookSettings
 from p2pd.peer.links import Links
 from p2pd.peer.mending import Mender
 from p2pd.peer.shares import Shares
@@ -88,6 +89,8 @@ class PeerService:
         limits: dict[str, int] | None = None,
         queue: QueueLimits = QueueLimits(),
         events: Events | None = None,
+        hooks: HookSettings | None = None,
+        socket: str = "",
     ) -> None:
         self.events = events or Events()
         tell = self.events.tell
@@ -125,6 +128,7 @@ class PeerService:
         )
         sources = SourceFinder(self.store, reactors.downloads, self.links, self.trackers, self.own_id)
         self.finder = Finder(self.store, self.trackers)
+        self.hooks = Hooks(hooks, self.store, self.events, home, socket)
         services = Services(
             self.store,
             reactors.downloads,
@@ -136,6 +140,7 @@ class PeerService:
             Space(queue.free_floor),
             swarming,
             events=self.events,
+            hooks=self.hooks,
         )
         self.downloads = Downloads(services, queue.max_active)
         self.streams = Streams(services, home)
@@ -176,10 +181,13 @@ class PeerService:
         self._spawn(self.folders.run(), "folder watch")
         self._spawn(self.downloads.run(), "rates")
         self._spawn(self._measure(), "bandwidth")
+        self.hooks.start()
+        self._spawn(self.hooks.run(), "hooks")
         self.downloads.start()
 
     async def close(self) -> None:
         """Ends everything that writes, says goodbye, closes the state. The reactors still run."""
+        await self.hooks.close()
         await self.streams.close()
         await self.downloads.close()
         await self.shares.close()

@@ -271,6 +271,7 @@ class Transfer:
     def _over(self) -> None:
         self._override = ""
         self.done.set()
+        self._services.hooks.wake()
         self._queue.changed()
 
     # -- one attempt and what follows ---------------------------------------------------------------------
@@ -291,12 +292,15 @@ class Transfer:
             await self._fail(Fault("failure", f"internal error: {error}"))
 
     async def _finish(self, attempt: Attempt, path: str) -> None:
-        self._record.set("done", finished_at=time.time(), path=path)
+        self._record.set_with(self._due("download_done"), "done", finished_at=time.time(), path=path)
         log.info("= %s done: %s", self.row.transfer_id, safe(path))
         if self.row.share:
             await attempt.share(path)
         self._leave_attempt()
         self._over()
+
+    def _due(self, hook: str) -> Callable[[], object]:
+        return lambda: self._services.hooks.due(hook, self.row.transfer_id)
 
     async def _fail(self, fault: Fault) -> None:
         """Tried again later, or the end without a file. The row says so as soon as the database can be written."""
@@ -311,7 +315,8 @@ class Transfer:
             if not isinstance(fault, StorageError):
                 # Trying again starts from nothing; after a disk error what was committed is kept.
                 await asyncio.to_thread(self._work.remove, self.row)
-            await self._recorded(lambda: self._record.set("failed", fault, finished_at=time.time()))
+            due = self._due("download_failed")
+            await self._recorded(lambda: self._record.set_with(due, "failed", fault, finished_at=time.time()))
             self._over()
             return
         log.info("= %s is tried again in %.0f s: %s", self.row.transfer_id, pause, fault.message)

@@ -18,6 +18,7 @@ from p2pd.storage.published import Public, publish, unpublish
 from p2pd.storage.sqlite import load_migrations
 from p2pd.storage.state_downloads import Download, Downloads, Source, drop_unused_manifest
 from p2pd.storage.state_folders import Folders
+from p2pd.storage.state_hooks import HookRuns
 from p2pd.storage.state_mending import Mendings
 from protocol.collection import Collection
 from protocol.errors import Fault, LocalProtocolError
@@ -80,7 +81,7 @@ class Changes(NamedTuple):
     removed: list[Withdrawn]
 
 
-class State(Downloads, Folders, Mendings):
+class State(Downloads, Folders, Mendings, HookRuns):
     """The peer's database at `path`. Raises as Database does."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -37,6 +37,9 @@ from protocol.errors import Fault
         (kinds.endpoint(1), "", ""),
         (kinds.endpoint(1), "host", "host"),
         (kinds.endpoints(1), "a, b:2", ["a", "b:2"]),
+        (kinds.argv, ["/bin/x", "a b", ""], ["/bin/x", "a b", ""]),
+        (kinds.argv, "/bin/x 'a b' $HOME", ["/bin/x", "a b", "$HOME"]),
+        (kinds.argv, "", []),
     ],
 )
 def test_what_is_read_is_read_again(read: Reader, given: Any, value: Any) -> None:
@@ -68,6 +71,10 @@ def test_what_is_read_is_read_again(read: Reader, given: Any, value: Any) -> Non
         (kinds.listen(1), "1:2:3", "w: "),
         (kinds.endpoint(1), "a:b", "w: "),
         (kinds.endpoints(1), ["a", "b:c"], "'b:c'"),
+        (kinds.argv, ["x"], "is not the path of a program"),
+        (kinds.argv, "/bin/x 'a", "no closing quotation"),
+        (kinds.argv, [1], "must be a list of texts"),
+        (kinds.argv, ["/bin/x", "a\0b"], "a program and its arguments"),
     ],
 )
 def test_what_is_not_read_is_told_with_its_place(read: Reader, given: Any, words: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from p2pd.peer.record import Record
@@ -10,6 +12,23 @@ from p2pd.storage.root import DiskFull
 from p2pd.storage.sqlite import MEMORY
 from p2pd.storage.state import State
 from protocol.errors import Fault
+
+
+def test_what_is_written_with_a_state_is_written_with_it_or_not_at_all(tmp_path: Path) -> None:
+    with State(tmp_path / "db") as store:
+        moves: list[str] = []
+        row = store.add_download(bytes(32), "a", 5, "/d", "a", 1.0)
+        record = Record(store, row, lambda: moves.append(record.row.state))
+
+        def failing() -> None:
+            store.add_hook("download_done", row.transfer_id)
+            raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            record.set_with(failing, "done", path="/d/a")
+        assert (store.hooks(), store.get_download(row.transfer_id).state, moves) == ([], "queued", [])
+        record.set_with(lambda: store.add_hook("download_done", row.transfer_id), "done", path="/d/a")
+        assert (len(store.hooks()), record.row.state, moves) == (1, "done", ["done"])
 
 
 def test_a_state_is_in_the_database_when_it_is_in_memory() -> None:

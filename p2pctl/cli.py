@@ -59,6 +59,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "tools": {
         "completion": "print the script that completes command lines in a shell",
+        "shell": "type commands at a prompt",
         "help": "explain a command",
         "version": "print the version",
     },
@@ -176,6 +177,9 @@ def _run(words: Sequence[str], session: Session | None) -> int:
         if args.asked(rest, "-h", "--help"):
             sys.stdout.write(overview())
             return OK
+        if session is None and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+            command = "shell"
+    if command is None:
         raise Fault("usage", "no command was given", "p2pctl help lists the commands")
     module, parser = load(command)
     if args.asked(rest, "-h", "--help"):

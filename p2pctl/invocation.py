@@ -38,14 +38,14 @@ class Invocation:
         self.values = values
         self.session = session
         self.environ = environ
-        color = not (values.no_color or environ.get("NO_COLOR") or environ.get("TERM") == "dumb")
+        self.color = not (values.no_color or environ.get("NO_COLOR") or environ.get("TERM") == "dumb")
         shape = next((name for name in SHAPES if getattr(values, name)), "human")
-        self.output = Output(command, shape, verbose=values.verbose, color=color, now=now)
+        self.output = Output(command, shape, verbose=values.verbose, color=self.color, now=now)
         self.output.choose(values.columns, values.header)
         if session is not None:
             self.output.listener = session.heard
             self.output.numbered = session.numbered
-        self.progress: Silent = make(values.progress, values.quiet, color)
+        self.progress: Silent = make(values.progress, values.quiet, self.color)
         self.timeout_s = _timeout(values, environ)
         """--timeout, else P2PCTL_TIMEOUT, else None."""
         self.goes_on: tuple[str, str] | None = None
@@ -76,7 +76,7 @@ class Invocation:
 
         self.goes_on = (message, hint)
         try:
-            previous = signal(SIGTERM, _terminate)
+            previous = signal(SIGTERM, terminate)
         except ValueError:
             return  # not in the main thread: whoever runs us there handles its signals
         if self._restore is None:
@@ -104,5 +104,6 @@ def _timeout(values: argparse.Namespace, environ: Mapping[str, str]) -> float | 
         raise Fault(fault.code, f"{name}: {fault.message}", fault.hint) from fault
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+def terminate(number: int, frame: FrameType | None) -> None:
+    """A handler for SIGTERM: the command ends with its status."""
     raise SystemExit(TERMINATED)

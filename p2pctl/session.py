@@ -7,6 +7,7 @@ options given at the beginning hold for each line that does not say otherwise, a
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 
@@ -16,7 +17,6 @@ from protocol.errors import Fault
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
     from typing import Any
 
 INHERITED = ("timeout", "quiet", "verbose", "no_color", "progress")
@@ -29,11 +29,14 @@ _NUMBER = re.compile(r"#([0-9]{1,9})", re.ASCII)
 
 class Session:
     """`values` are the options of the command line that begins the session; `numbered`: lists of finds show their numbers and `#N`
-    means one of them."""
+    means one of them; `expands`: `~` and patterns in paths are replaced as sh does, which has not seen these lines."""
 
-    def __init__(self, values: argparse.Namespace | None = None, *, numbered: bool = False) -> None:
+    def __init__(
+        self, values: argparse.Namespace | None = None, *, numbered: bool = False, expands: bool = False
+    ) -> None:
         self.values = values
         self.numbered = numbered
+        self._expands = expands
         self.found: list[dict[str, Any]] | None = None
         """The items of the last search or all_files; None before the first."""
         self._client: Client | None = None
@@ -45,12 +48,16 @@ class Session:
         """Give the parsed options of a line what it left open, and replace `#N` where a REF stands. Raises Fault usage."""
         if self.values is not None:
             self._inherit(values, self.values)
-        if self.numbered:
-            for action in parser._actions:
-                if action.metavar == "REF" and not action.option_strings:
-                    setattr(values, action.dest, self._expand(getattr(values, action.dest)))
-            if command in FINDERS:
-                self.found = []
+        for action in parser._actions:
+            value = getattr(values, action.dest, None)
+            if self.numbered and action.metavar == "REF":
+                setattr(values, action.dest, self._meant(value))
+            elif self._expands and action.metavar == "PATH" and isinstance(value, list):
+                setattr(values, action.dest, [path for word in value for path in expand(word)])
+            elif self._expands and action.dest == "output" and value is not None:
+                setattr(values, action.dest, os.path.expanduser(value))
+        if command in FINDERS:
+            self.found = []
 
     def heard(self, command: str, items: list[dict[str, Any]]) -> None:
         """A line's answer, page by page."""
@@ -67,9 +74,9 @@ class Session:
             if getattr(values, name) in (None, False, "auto"):
                 setattr(values, name, getattr(given, name))
 
-    def _expand(self, value: Any) -> Any:
+    def _meant(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [self._expand(one) for one in value]
+            return [self._meant(one) for one in value]
         if not isinstance(value, str) or (match := _NUMBER.fullmatch(value)) is None:
             return value
         return str(self.item(int(match[1]))["id"])
@@ -120,6 +127,11 @@ def words_of(line: str) -> list[str]:
     return words[1:] if words[:1] == ["p2pctl"] else words
 
 
-def join(words: Sequence[str]) -> str:
-    """A line that words_of takes apart again."""
-    return shlex.join(words)
+def expand(word: str) -> list[str]:
+    """A word as paths: `~`, and the files that match a pattern, unless there is a file of that very name."""
+    import glob
+
+    path = os.path.expanduser(word)
+    if not os.path.lexists(path) and glob.has_magic(path):
+        return sorted(glob.glob(path)) or [word]
+    return [path]

@@ -14,7 +14,7 @@ from protocol.errors import EXIT_STATUS
 from tests.fakes import schemas
 from tests.fakes.schemas import SHARED, load, names
 
-WITHOUT_DOCUMENT: dict[str, str] = {}
+WITHOUT_DOCUMENT = {"shell": "each of its lines is a command with its own"}
 """Commands of p2pctl that print no document, and why."""
 
 

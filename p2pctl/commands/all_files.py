@@ -18,7 +18,7 @@ p2pctl --jsonl all_files
 p2pctl all_files --limit 100 --cursor C
 """
 
-VIEW = View(HITS.columns, HITS.quiet, HITS.human, "nobody shares a file", HITS.more)
+VIEW = View(HITS.columns, HITS.quiet, HITS.human, "nobody shares a file", ("names",))
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

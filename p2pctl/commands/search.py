@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2pctl.render import View
-from p2pctl.units import format_age, format_size, parse_count, parse_size
+from p2pctl.units import format_address, format_age, format_size, parse_count, parse_size
 from protocol.errors import Fault
 
 TYPE_CHECKING = False
@@ -20,6 +20,7 @@ p2pctl search '"annual report" 2024' --not draft
 p2pctl search training --ext tar --min-size 1G
 p2pctl search sha256:b94d27b9934d3e08
 p2pctl --tsv search report --columns sha256,name
+p2pctl search report --peers
 p2pctl -q search nightly --sort age --limit 1 --require
 """
 
@@ -28,6 +29,9 @@ TEXT_HELP = (
 )
 NOT_HELP = "no names with this word or '\"phrase\"' (repeatable)"
 ALSO = 2  # other names of a file in the table; --verbose shows all
+SHOWN_PEERS = 2  # addresses in a cell of the table
+ASKED_FOR = 20  # finds of which the shell shows the peers unasked
+
 SORTS = ("relevance", "sources", "size", "name", "age")
 
 
@@ -40,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", choices=SORTS, default="relevance", help="default: relevance")
     parser.add_argument("--limit", metavar="N", type=parse_count, help="at most N files")
     parser.add_argument("--cursor", metavar="C", help="go on after an earlier page")
+    parser.add_argument("--peers", action="store_true", help="who has each, with host and port")
     parser.add_argument("--require", action="store_true", help="exit 4 when nothing is found")
 
 
@@ -54,7 +59,11 @@ def run(invocation: Invocation) -> int:
         "without": values.without or None,
     }
     found = False
+    wanted = values.peers or "peers" in (values.columns or "").split(",")
     for page in invocation.client.pages("search", params, values.limit, values.cursor, follow=False):
+        items = page["items"]
+        if wanted or (output.numbered and output.human and len(items) <= ASKED_FOR):
+            _add_peers(invocation, items)
         output.page(VIEW, page)
         found = found or bool(page["items"])
     if values.require and not found:
@@ -64,11 +73,27 @@ def run(invocation: Invocation) -> int:
     return output.finish(VIEW)
 
 
+def _add_peers(invocation: Invocation, items: list[dict[str, Any]]) -> None:
+    """Give each item the devices that hold it; one that nobody holds any more has none."""
+    asked = [{"ref": item["id"]} for item in items]
+    for index, answer in invocation.client.each("peers", asked):
+        if not isinstance(answer, Fault):
+            items[index]["peers"] = answer.get("items") or []
+            continue
+        items[index]["peers"] = []
+        if answer.code != "not_found":
+            invocation.output.warn(answer.message)
+
+
 def _human(output: Output, items: list[dict[str, Any]]) -> None:
     head = ["ID", ">SIZE", ">SOURCES", ">AGE", "NAME"]
     if output.verbose:
         head = ["ID", "SHA256", ">SIZE", ">SOURCES", ">AGE", "LOCAL", "NAME"]
     rows = [_row(output, item) for item in items]
+    if all("peers" in item for item in items):
+        head[-1:] = ["PEERS", "NAME"]
+        for row, item in zip(rows, items, strict=True):
+            row.insert(-1, _holders(item["peers"]))
     if output.numbered:
         head.insert(0, ">#")
         first = output.count - len(items) + 1
@@ -103,10 +128,20 @@ def _others(item: dict[str, Any], most: int | None) -> str:
     return f" (also {', '.join(shown)}{f' and {left} more' if left else ''})"
 
 
+def _holders(peers: list[dict[str, Any]]) -> str:
+    """`192.168.1.100:8001, this device and 3 more`."""
+    words = [
+        "this device" if peer.get("self") else format_address(str(peer["host"]), peer["port"])
+        for peer in peers
+    ]
+    more = len(words) - SHOWN_PEERS
+    return ", ".join(words[:SHOWN_PEERS]) + (f" and {more} more" if more > 0 else "") or "-"
+
+
 VIEW = View(
     ("id", "sha256", "name", "size_bytes", "sources", "shared_at", "local", "files"),
     "id",
     _human,
     "no file matches",
-    more=("names",),
+    more=("names", "peers"),
 )

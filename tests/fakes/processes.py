@@ -233,11 +233,18 @@ class Daemon:
         """HOST:PORT of its own role."""
         return f"{LOOPBACK}:{self.ports[self._role.capitalize()]}"
 
-    def ctl(self, *words: str | Path, cwd: Path | None = None, seconds: float = CTL_SECONDS) -> Result:
+    def ctl(
+        self,
+        *words: str | Path,
+        cwd: Path | None = None,
+        seconds: float = CTL_SECONDS,
+        input: str | None = None,
+    ) -> Result:
         """Runs p2pctl. What it prints as JSON must keep the published schemas."""
         done = subprocess.run(
             [sys.executable, "-m", "p2pctl", "--home", str(self.home), *map(str, words)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if input is None else None,
+            input=input,
             capture_output=True,
             env=self.environ,
             cwd=cwd or self.where,

@@ -107,7 +107,7 @@ def test_paths_are_the_shells() -> None:
 
 def test_no_more_than_the_command_takes() -> None:
     daemon = Daemon()
-    assert values("peers one two", daemon) == []
+    assert values("help one two", daemon) == []
     assert values("status x", daemon) == []
     assert daemon.asked == []
 

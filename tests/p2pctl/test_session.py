@@ -12,7 +12,7 @@ import pytest
 
 from p2pctl import args
 from p2pctl.cli import run_line
-from p2pctl.session import Session, join, words_of
+from p2pctl.session import Session, expand, words_of
 from protocol.errors import Fault
 from tests.fakes.control_daemon import ControlDaemon
 from tests.p2pctl import samples
@@ -112,7 +112,7 @@ class TestNumbers:
         assert line("info", "#2", "#1").status == 0
         assert [asked["ref"] for asked in daemon.params("info")] == [samples.OTHER, samples.ID]
         assert line("peers", "#2").status == 0
-        assert daemon.params("peers")[0]["ref"] == samples.OTHER
+        assert daemon.params("peers")[-1]["ref"] == samples.OTHER
 
     def test_the_next_search_begins_anew(self, daemon: Daemon, line: Line) -> None:
         line("search", "x")
@@ -177,4 +177,26 @@ def test_a_quotation_without_end() -> None:
     with pytest.raises(Fault) as caught:
         words_of("add 'two words")
     assert caught.value.code == "usage"
-    assert words_of(join(["it's", "a b"])) == ["it's", "a b"]
+
+
+def test_paths_as_sh_would_see_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("b.txt", "a.txt", "[x].txt"):
+        (tmp_path / name).touch()
+    assert expand("?.txt") == ["a.txt", "b.txt"]
+    assert expand("[x].txt") == ["[x].txt"]
+    assert expand("*.none") == ["*.none"]
+    assert expand("~/b.txt") == [str(tmp_path / "b.txt")]
+
+
+def test_paths_of_a_line(
+    daemon: Daemon, line: Line, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").touch()
+    daemon.on["add"] = samples.share()
+    line("add", "*.txt")
+    session._expands = True
+    line("add", "*.txt")
+    assert [asked["path"] for asked in daemon.params("add")] == [f"{tmp_path}/*.txt", f"{tmp_path}/a.txt"]

@@ -49,6 +49,10 @@ COMMANDS: dict[str, dict[str, str]] = {
     "swarm": {
         "peers": "list the devices of the swarm, or those that hold a file",
         "rotate": "replace the password of the swarm, to leave somebody behind",
+        "tracker": "look into the tracker that this daemon is, and let it forget",
+        "ban": "keep a device or a network out",
+        "unban": "let a device or a network in again",
+        "bans": "list who is kept out",
     },
     "control": {
         "limit": "show or set the limits of bandwidth",

@@ -24,6 +24,7 @@ import zmq
 from p2pd.config import Settings
 from p2pd.control.api import ControlApi
 from p2pd.control.fetching import describe
+from p2pd.control.operating import Operating
 from p2pd.control.rotating import Rotating
 from p2pd.control.server import ControlServer
 from p2pd.control.status import Status
@@ -42,6 +43,8 @@ from p2pd.peer.hooks import HookSettings
 from p2pd.peer.service import DOMAIN as PEER_DOMAIN
 from p2pd.peer.service import PeerService, QueueLimits, Reactors
 from p2pd.rotation import Rotation
+from p2pd.tracker.operating import Operator
+from p2pd.tracker.policy import Figures, Policy
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import TrackerServer, system_rng
 from p2pd.tracker.service import TrackerService
@@ -78,6 +81,7 @@ class App:
         self._tracker_router: SealedRouter | None = None
         self._tracker_server: TrackerServer | None = None
         self._registry: SqliteRegistry | None = None
+        self._operator: Operator | None = None
         self._control: ControlServer | None = None
         self._events = Events()
         self._watchdog: threading.Timer | None = None
@@ -174,15 +178,30 @@ class App:
         reactor = self._reactor("tracker")
         admission = Admission()
         self._zap.add(TRACKER_DOMAIN, admission)
-        self._registry = SqliteRegistry(settings.home / "tracker.db")
+        quotas = settings.quotas
+        self._registry = SqliteRegistry(
+            settings.home / "tracker.db", max_files_per_device=quotas.device_entries
+        )
         advertised = settings.tracker_announce or primary_address()
-        service = TrackerService(self._registry, "" if is_loopback(advertised) else advertised, system_rng())
+        advertised = "" if is_loopback(advertised) else advertised
+        figures = Figures(
+            quotas.device_searches_per_s,
+            quotas.device_announces_per_min / 60,
+            quotas.device_publishes_per_s,
+            quotas.network_searches_per_s,
+            quotas.network_announces_per_min / 60,
+            quotas.network_publishes_per_s,
+            quotas.network_entries,
+        )
+        service = TrackerService(self._registry, advertised, system_rng(), Policy(figures))
         self._tracker_server = TrackerServer(reactor, service)
         self._tracker_router = SealedRouter(
             reactor, identity, Dialect.TRACKER, admission, TRACKER_DOMAIN, self._tracker_server
         )
         tell = self._events.tell
         self._tracker_router.on_banned = lambda host, seconds: tell(PeerBanned(host, seconds, "password"))
+        self._tracker_server.serve(self._tracker_router, admission)
+        self._operator = Operator(partial(run_on, reactor), service, self._registry, self._tracker_server)
         return self._tracker_router.bind(listen.host, listen.port)
 
     def _build_peer(self, listen: Endpoint, identity: Identity, trackers: list[Endpoint]) -> int:
@@ -222,7 +241,9 @@ class App:
         )
         own = {self._device.device_id, self._tracker_device.device_id}
         rotating = Rotating(self._rotation, own)
-        api = ControlApi(status, self._peer, self.stop, self._events, rotating.methods)
+        operating = Operating(self._peer, self._operator)
+        more = {**rotating.methods, **operating.methods}
+        api = ControlApi(status, self._peer, self.stop, self._events, more)
         self._control = ControlServer(self._context, settings.socket, api.methods)
         self._control.bind()
         self._events.tell(DaemonStarted(VERSION, os.getpid(), roles))

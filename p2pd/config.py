@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from p2pd.kinds import Key
 from p2pd.layers import ENVIRONMENT, FILE, FLAG, OVERLAY, Layer, Layers, Problem
 from p2pd.net.addresses import Endpoint, parse_endpoint, parse_listen
 from protocol.errors import Fault
+from protocol.limits import MAX_FILES, MAX_FILES_PER_DEVICE, MAX_FILES_PER_NETWORK
 
 TRACKER_PORT = 9000
 PEER_PORT = 8001
@@ -62,6 +63,24 @@ KEYS: dict[str, Key] = {
     "hooks.timeout_s": Key(60, kinds.count(1, 86_400), "seconds after which a hook's program is killed"),
     "tracker.listen": Key(str(TRACKER_PORT), kinds.listen(TRACKER_PORT), "[HOST:]PORT of the tracker"),
     "tracker.announce": Key("", kinds.text, "HOST that others should use for this machine"),
+    "quota.device_searches_per_s": Key(
+        5, kinds.count(1, 1000), "searches and lists of one device at the tracker"
+    ),
+    "quota.device_announces_per_min": Key(6, kinds.count(1, 1000), "announces of one device"),
+    "quota.device_publishes_per_s": Key(
+        20, kinds.count(1, 1000), "messages with changes of one device's list"
+    ),
+    "quota.device_entries": Key(
+        MAX_FILES_PER_DEVICE, kinds.count(1, MAX_FILES), "files that one device may list"
+    ),
+    "quota.network_searches_per_s": Key(
+        50, kinds.count(0, 10**6), "the same of all devices of a /24 or /64 together; 0: no bound"
+    ),
+    "quota.network_announces_per_min": Key(600, kinds.count(0, 10**6), "announces of a network"),
+    "quota.network_publishes_per_s": Key(200, kinds.count(0, 10**6), "messages with changes of a network"),
+    "quota.network_entries": Key(
+        MAX_FILES_PER_NETWORK, kinds.count(0, MAX_FILES), "files that a network may list"
+    ),
     "password.file": Key("", kinds.text, "file that holds the password"),
     "password.command": Key("", kinds.text, "command that prints the password"),
     "password.allow_weak": Key(False, kinds.flag, "accept a password of under 12 characters"),
@@ -70,6 +89,20 @@ KEYS: dict[str, Key] = {
     ),
     "log.format": Key("text", kinds.choice("text", "json"), "text or json lines", live=True),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """What devices and networks may do at the tracker: the keys of `quota`."""
+
+    device_searches_per_s: int
+    device_announces_per_min: int
+    device_publishes_per_s: int
+    device_entries: int
+    network_searches_per_s: int
+    network_announces_per_min: int
+    network_publishes_per_s: int
+    network_entries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +124,7 @@ class Settings:
     free_floor: int  # octets
     tracker_listen: Endpoint | None
     tracker_announce: str
+    quotas: Quotas
     password_file: str
     password_command: str
     allow_weak_password: bool
@@ -230,6 +264,7 @@ def compose(sources: Sources, values: Mapping[str, Any] | None = None) -> Settin
         free_floor=kinds.octets(values["peer.free_floor"]),
         tracker_listen=tracker_listen,
         tracker_announce=values["tracker.announce"],
+        quotas=Quotas(**{field.name: values[f"quota.{field.name}"] for field in fields(Quotas)}),
         password_file=values["password.file"],
         password_command=values["password.command"],
         allow_weak_password=values["password.allow_weak"],

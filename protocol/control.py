@@ -64,6 +64,13 @@ METHODS: dict[str, bool] = {
     "events": False,
     "rotate": False,
     "rotate_devices": False,
+    "ban": False,
+    "unban": False,
+    "bans": False,
+    "tracker_status": False,
+    "tracker_peers": False,
+    "tracker_files": False,
+    "tracker_expire": False,
 }
 """Method -> whether it may send progress before its answer."""
 

@@ -108,6 +108,14 @@ REFUSAL_TEXT: dict[int, str] = {
 }
 
 
+_NAMES = {code: name.lower() for name, code in vars(Refusal).items() if isinstance(code, int)}
+
+
+def refusal_name(code: int) -> str:
+    """The name of a refusal code in lower case, for counters; those of newer peers are "other"."""
+    return _NAMES.get(code, "other")
+
+
 def refusal_text(code: int) -> str:
     """The words for a refusal code; unknown codes (from newer peers) get their number."""
     return REFUSAL_TEXT.get(code, f"refusal {code}")

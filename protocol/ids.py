@@ -49,6 +49,20 @@ def device_from_text(text: str) -> bytes:
     return device_id
 
 
+def before_prefix(prefix: str) -> bytes | None:
+    """The greatest device id below all whose text begins with `prefix` (b"" when there is none), to list from there on; None for what
+    no device id begins with."""
+    text = prefix.lower()
+    width = 8 * DEVICE_ID_SIZE // 5
+    if not text.isascii() or not 0 < len(text) <= width:
+        return None
+    try:
+        least = int.from_bytes(device_from_text(text + "a" * (width - len(text))))
+    except RemoteProtocolError:
+        return None
+    return (least - 1).to_bytes(DEVICE_ID_SIZE) if least else b""
+
+
 def short(identifier: bytes) -> str:
     """The first 8 hex digits, for logs and tables."""
     return identifier[:4].hex()

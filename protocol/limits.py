@@ -72,6 +72,9 @@ BAN_SECONDS_FIRST = 60.0  # doubling
 BAN_SECONDS_MAX = 3600.0
 BAN_MEMORY_SECONDS = 24 * 3600.0  # after so long without a failure the doubling starts anew
 KNOWN_GOOD_SECONDS = 7 * 24 * 3600.0  # an address that authenticated is trusted more for so long
+BAN_TOLD_SECONDS = 65_534.0  # the most that a REFUSE says: longer bans are told so
+BANS_TOLD_PER_SECOND = 1  # connections of networks banned by hand that get as far as a REFUSE, together:
+BANS_TOLD_BURST = 5  # they learn why, and hold no places
 MAX_BANS = 4096  # by hand, of devices and networks: each is compared with each connection
 MAX_TRACKED_ADDRESSES = 4096  # remembered at a time, oldest forgotten first: about 4 MiB
 UNAUTHENTICATED_SECONDS = 10.0  # a connection that has not authenticated by then is cut
@@ -97,6 +100,12 @@ ANNOUNCE_LIFETIME = 15 * 60.0  # a device not heard of for so long is gone
 ANNOUNCE_REFRESH = 5 * 60.0  # with jitter
 ANNOUNCE_SECONDS_MIN = 10.0  # one announce per session in this time
 MAX_FETCHING = 256  # contents that a device says it is fetching: a message of 9 KB
+NETWORK_SEARCHES_PER_SECOND = (
+    50  # what all devices of a /24 or /64 may do together, unless the operator says otherwise:
+)
+NETWORK_ANNOUNCES_PER_SECOND = 10  # an office of hundreds comes back after a restart of the tracker
+NETWORK_PUBLISHES_PER_SECOND = 200
+MAX_FILES_PER_NETWORK = 2_500_000  # half of a tracker
 MAX_PUBLISH_ENTRIES = 200  # in one message
 SEARCHES_PER_SECOND = 5
 SEARCH_BURST = 20

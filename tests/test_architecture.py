@@ -25,6 +25,7 @@ WITHOUT_TESTS = {
 OF_SEVERAL = {
     "tests/p2pctl/test_commands.py": "all commands of the client",
     "tests/p2pctl/test_add.py": "a command",
+    "tests/p2pctl/test_tracker.py": "a command",
     "tests/p2pctl/test_verify.py": "a command",
     "tests/p2pctl/test_process.py": "the client as a process",
     "tests/protocol/test_vectors.py": "golden vectors of the document",

@@ -44,6 +44,20 @@ class Conduct:
         record.until = now + seconds
         return seconds
 
+    def count(self, source: str) -> int:
+        """How many bad pieces of this device count."""
+        record = self._records.get(source)
+        return record.bad if record is not None else 0
+
+    def remember(self, source: str, bad: int, seconds: float, now: float) -> None:
+        """What an earlier run knew: so many bad pieces, and banned for so long from now."""
+        record = self._records.setdefault(source, _Record())
+        record.bad, record.last, record.until = max(record.bad, bad), now, max(record.until, now + seconds)
+
+    def forgive(self, source: str) -> None:
+        """Nothing counts against this device any more."""
+        self._records.pop(source, None)
+
     def banned(self, source: str, now: float) -> float:
         """Seconds for which this device is still banned; 0 when it is not."""
         record = self._records.get(source)

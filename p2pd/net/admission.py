@@ -16,11 +16,12 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from p2pd.net.addresses import Network, holds, parse_network, source_key
+from p2pd.net.addresses import Network, holds, source_key
 from protocol import limits
-from protocol.errors import Fault, Refusal
+from protocol.errors import Refusal
 
 _LOOK_AT = (
     64  # banned addresses stepped over before the oldest is forgotten all the same: the cost stays bounded
@@ -126,8 +127,10 @@ class Admission:
         self._unauthenticated = 0
         self._half_open = 0
         self._refused = 0
+        self._failed = 0
         rate = self._limits
         self._accepts = Bucket(rate.accepts_per_second, rate.accept_burst)
+        self._told_of_bans = Bucket(limits.BANS_TOLD_PER_SECOND, limits.BANS_TOLD_BURST)
         self._unknown_hellos = Bucket(rate.unknown_hellos_per_second, rate.unknown_hello_burst)
         self._known_hellos = Bucket(rate.known_hellos_per_second, rate.known_hello_burst)
         self._unknown_failures = Bucket(rate.unknown_failures_per_minute / 60, rate.unknown_failure_burst)
@@ -145,6 +148,8 @@ class Admission:
             source = self._source(key, now)
             known = self._is_known(key, now)
             verdict = self._no_entry(address, source, known, now)
+            if verdict is None:
+                verdict = self._banned_by_hand(address, now)
             if verdict is None:
                 own = source.known_accepts if known else source.accepts
                 wait = max(own.wait(now), 0.0 if known else self._accepts.wait(now))
@@ -233,6 +238,7 @@ class Admission:
         """
         with self._lock:
             self._half_open = max(0, self._half_open - 1)
+            self._failed += 1
             key = source_key(address)
             source = self._source(key, now)
             known = self._is_known(key, now)
@@ -256,29 +262,19 @@ class Admission:
         with self._lock:
             self._half_open = max(0, self._half_open - 1)
 
-    # -- bans by hand -------------------------------------------------------------------------------------
+    # -- bans ---------------------------------------------------------------------------------------------
 
-    def ban(self, network: str, now: float, seconds: float | None = None) -> str:
-        """Ban an address or network (`10.0.0.7`, `10.0.0.0/8`, `2001:db8::/32`), for ever unless `seconds`
-        is given.
-
-        Its canonical text, for `unban`. Raises Fault "usage" for anything else.
-        """
-        parsed = parse_network(network)
+    def ban_only(self, networks: Mapping[Network, float], now: float) -> None:
+        """Ban these by hand, each for so many seconds, and no others. Whoever keeps the list has bounded it."""
         with self._lock:
-            self._drop_old_networks(now)
-            if parsed not in self._networks and len(self._networks) >= self._limits.tracked:
-                raise Fault("refused", "too many bans", "ban a network instead of its addresses")
-            self._networks[parsed] = float("inf") if seconds is None else now + seconds
-        return str(parsed)
+            self._networks = {network: now + seconds for network, seconds in networks.items()}
 
-    def unban(self, network: str) -> bool:
-        """Lift a ban, by hand or by failures, from an address or network; False if there was none."""
-        parsed = parse_network(network)
+    def forgive(self, network: Network) -> bool:
+        """Lift the bans by failures from the addresses of a network; False if there was none."""
         with self._lock:
-            found = self._networks.pop(parsed, None) is not None
+            found = False
             for key, source in self._sources.items():
-                if source.banned_until > float("-inf") and holds(parsed, key):
+                if source.banned_until > float("-inf") and holds(network, key):
                     found = True
                     source.banned_until = float("-inf")
                     source.bans = 0
@@ -286,12 +282,11 @@ class Admission:
             return found
 
     def bans(self, now: float) -> list[tuple[str, float]]:
-        """Every ban as (address or network, seconds left; `inf` for ever), sorted by text."""
+        """The bans by failures as (address or /64, seconds left), sorted by text."""
         with self._lock:
-            self._drop_old_networks(now)
-            rows = [(str(network), until - now) for network, until in self._networks.items()]
-            rows += [(key, s.banned_until - now) for key, s in self._sources.items() if s.banned_until > now]
-        return sorted(rows)
+            return sorted(
+                (key, s.banned_until - now) for key, s in self._sources.items() if s.banned_until > now
+            )
 
     def banned(self, address: str, now: float) -> float:
         """Seconds for which this address is still banned; 0.0 if it is not."""
@@ -300,7 +295,7 @@ class Admission:
 
     def counts(self) -> dict[str, int]:
         """Figures for status: connections, unauthenticated, half_open, addresses, known_addresses,
-        refused.
+        refused, failed_proofs.
         """
         with self._lock:
             return {
@@ -310,6 +305,7 @@ class Admission:
                 "addresses": len(self._sources),
                 "known_addresses": len(self._known),
                 "refused": self._refused,
+                "failed_proofs": self._failed,
             }
 
     # -- inside, under the lock ---------------------------------------------------------------------------
@@ -321,8 +317,17 @@ class Admission:
         return verdict
 
     def _no_entry(self, address: str, source: _Source, known: bool, now: float) -> Verdict | None:
-        banned = self._ban_verdict(address, source, now)  # not `or`: a refusal is false
+        left = max(0.0, source.banned_until - now)
+        banned = self._as_ban(left)  # not `or`: a refusal is false
         return self._room(source, known) if banned is None else banned
+
+    def _banned_by_hand(self, address: str, now: float) -> Verdict | None:
+        """A few of them a second are let in as far as their HELLO, whose answer tells them why."""
+        left = self._ban_left(address, None, now)
+        if left > 0.0 and self._told_of_bans.wait(now) == 0.0:
+            self._told_of_bans.take()
+            left = 0.0
+        return self._as_ban(left)
 
     def _room(self, source: _Source, known: bool) -> Verdict | None:
         most = self._limits.per_known_address if known else self._limits.per_address
@@ -342,14 +347,12 @@ class Admission:
         return max(0.0, until - now)
 
     def _ban_verdict(self, address: str, source: _Source, now: float) -> Verdict | None:
-        left = self._ban_left(address, source, now)
-        return (
-            Verdict(False, "banned", min(left, self._limits.ban_max), Refusal.BANNED) if left > 0.0 else None
-        )
+        return self._as_ban(self._ban_left(address, source, now))
 
-    def _drop_old_networks(self, now: float) -> None:
-        for network in [network for network, until in self._networks.items() if until <= now]:
-            del self._networks[network]
+    def _as_ban(self, left: float) -> Verdict | None:
+        if left <= 0.0:
+            return None
+        return Verdict(False, "banned", min(left, limits.BAN_TOLD_SECONDS), Refusal.BANNED)
 
     def _is_known(self, key: str, now: float) -> bool:
         seen = self._known.get(key)

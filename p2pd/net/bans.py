@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from p2pd.net.addresses import Network, holds, parse_network
 from protocol.errors import Fault, RemoteProtocolError
-from protocol.ids import device_from_text, device_text
+from protocol.ids import before_prefix, device_from_text, device_text
 
+MIN_PREFIX = 6  # characters of a device id that stand for it
 FOR_EVER = float("inf")
 
 
@@ -52,6 +53,27 @@ def subject_of(text: str) -> str:
             f"neither a device nor a network: {text!r}",
             "write a device id as p2pctl peers shows it, 10.0.0.7 or 10.0.0.0/8",
         ) from fault
+
+
+def one_device(text: str, found: list[bytes]) -> bytes:
+    """The device that a whole id, or the beginning of the id of one of `found`, means. Raises Fault usage, not_found, ambiguous."""
+    device_id = as_device(text)
+    if device_id is not None:
+        return device_id
+    if len(text) < MIN_PREFIX or before_prefix(text) is None:
+        raise Fault(
+            "usage",
+            f"not a device: {text!r}",
+            f"write its id, or the first {MIN_PREFIX} characters or more; p2pctl peers shows them",
+        )
+    ids = sorted(
+        {device_text(device_id) for device_id in found if device_text(device_id).startswith(text.lower())}
+    )
+    if not ids:
+        raise Fault("not_found", f"no device is known whose id begins with {text}", "p2pctl peers lists them")
+    if len(ids) > 1:
+        raise Fault("ambiguous", f"{text} begins {len(ids)} ids: {', '.join(ids[:5])}", "write more of it")
+    return device_from_text(ids[0])
 
 
 def covers(ban: Ban, device_id: bytes, host: str) -> bool:

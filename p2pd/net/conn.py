@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+import zmq
+
+from p2pd.net.addresses import canonical
 from protocol.codec import encode
 from protocol.frames import Info
 from protocol.handshake import Responder
@@ -73,3 +76,11 @@ class Conn:
 
     def __str__(self) -> str:
         return f"{self.host}/{device_text(self.device_id)[:8] if self.device_id else '-'}"
+
+
+def observed_host(frame: zmq.Frame) -> str:
+    """The source address of what a listener received, as an IP literal."""
+    try:
+        return canonical(str(frame.get("Peer-Address")))
+    except zmq.ZMQError:
+        return "0.0.0.0"

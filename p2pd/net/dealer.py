@@ -301,7 +301,10 @@ class Link:
             self._rekey(now)
             self._send(self._session.seal_pong(event.number, now))
         elif isinstance(event, Closed):
-            self._end(Lost("lost", f"{self.endpoint} closed the session"))
+            if event.reason == Refusal.BANNED:
+                self._end(Lost("refused", f"{self.endpoint} says: banned", event.reason))
+            else:
+                self._end(Lost("lost", f"{self.endpoint} closed the session"))
 
     # -- sending ------------------------------------------------------------------------------------------
 

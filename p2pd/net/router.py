@@ -16,10 +16,10 @@ from functools import partial
 import zmq
 
 from p2pd.net import options
-from p2pd.net.addresses import canonical, zmq_endpoint
+from p2pd.net.addresses import zmq_endpoint
 from p2pd.net.admission import Admission
 from p2pd.net.buffers import Buffers
-from p2pd.net.conn import Conn, Handler
+from p2pd.net.conn import Conn, Handler, observed_host
 from p2pd.net.identity import Identity
 from p2pd.net.listening import ListenerGuard, bind_fault
 from p2pd.net.reactor import Reactor
@@ -41,7 +41,7 @@ COPY_BELOW = 64 * limits.KIB  # pyzmq's own threshold: under it a copy costs les
 
 
 class SealedRouter:
-    """See the module. `domain` names the listener to the ZAP handler."""
+    """See the module. `domain` names the listener to the ZAP handler; `banned(device, host)`: seconds for which a member is kept out."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class SealedRouter:
         admission: Admission,
         domain: str,
         handler: Handler,
+        banned: Callable[[bytes, str], float] = lambda device_id, host: 0.0,
     ) -> None:
         self.reactor = reactor
         self.handler = handler
@@ -62,6 +63,8 @@ class SealedRouter:
         self._dialect = dialect
         self._admission = admission
         self._domain = domain
+        self._banned = banned
+        self.received_bytes = self.sent_bytes = 0  # of frames, sealed as they travel
         self._socket: zmq.Socket[bytes] | None = None
         self._guard: ListenerGuard | None = None
         self._plain = memoryview(bytearray(limits.MAX_LISTENER_FRAME + 64))
@@ -120,6 +123,7 @@ class SealedRouter:
 
     def _received(self, rid: bytes, frame: zmq.Frame, descriptor: int) -> None:
         data = frame.buffer
+        self.received_bytes += len(data)
         now = self.reactor.clock()
         conn = self.conns.get(rid)
         kind = data[0] if len(data) else 0
@@ -159,7 +163,7 @@ class SealedRouter:
     # -- handshake ----------------------------------------------------------------------------------------
 
     def _hello(self, rid: bytes, frame: zmq.Frame, descriptor: int, now: float) -> None:
-        host = _observed_host(frame)
+        host = observed_host(frame)
         verdict = self._admission.allow_hello(host, now)
         if not verdict:
             log.info("! %s: refused: %s", host, verdict.reason)
@@ -227,6 +231,9 @@ class SealedRouter:
         conn.responder, conn.secret = None, secret
         conn.device_id = established.device_id
         conn.info = established.info
+        if left := self._banned(conn.device_id, conn.host):
+            self._refuse(conn, Refusal.BANNED, "banned", int(min(left, limits.BAN_TOLD_SECONDS)) + 1)
+            return
         if not self._raw_send(conn.rid, accept):
             self._drop(conn, "gone during the handshake")
             return
@@ -294,6 +301,7 @@ class SealedRouter:
             self._drop(conn, "gone" if error.errno == zmq.EHOSTUNREACH else f"send failed: {error}")
             return True
         self._socket.send(record, zmq.NOBLOCK, copy=len(record) < COPY_BELOW)
+        self.sent_bytes += len(record)
         return True
 
     def _retry(self, conn: Conn, waited: float) -> None:
@@ -325,12 +333,19 @@ class SealedRouter:
 
     # -- ending -------------------------------------------------------------------------------------------
 
-    def close(self, conn: Conn, reason: str) -> None:
+    def close(self, conn: Conn, reason: str, code: int = 0) -> None:
         """See Conn.close."""
         session = conn.session
         if session is not None and session.state is State.OPEN and not conn.backlog:
-            self._try_send(conn, session.seal_close(0, self.reactor.clock()))
+            self._try_send(conn, session.seal_close(code, self.reactor.clock()))
         self._drop(conn, reason)
+
+    def expel(self, banned: Callable[[bytes, str], object]) -> int:
+        """Ends the sessions of whoever `banned(device, host)` is true for. How many. On the reactor's thread."""
+        found = [c for c in self.conns.values() if c.session is not None and banned(c.device_id, c.host)]
+        for conn in found:
+            self.close(conn, "banned", Refusal.BANNED)
+        return len(found)
 
     def _gone(self, descriptor: int) -> None:
         conn = self._by_descriptor.get(descriptor)
@@ -383,10 +398,3 @@ class SealedRouter:
             elif conn.session.ping_due(now) and not conn.backlog:
                 self._rekey(conn, now)
                 self._transmit(conn, conn.session.seal_ping(now))
-
-
-def _observed_host(frame: zmq.Frame) -> str:
-    try:
-        return canonical(str(frame.get("Peer-Address")))
-    except zmq.ZMQError:
-        return "0.0.0.0"

@@ -19,7 +19,7 @@ from protocol.control import Reference, parse_reference
 from protocol.display import safe
 from protocol.errors import Fault
 from protocol.frames import Feature
-from protocol.ids import CONTENT_ID_SIZE
+from protocol.ids import CONTENT_ID_SIZE, before_prefix, device_text
 from protocol.limits import MAX_FILE, MAX_HITS
 from protocol.searching import Terms, fold, terms
 from protocol.tracker import PLAIN_HITS, By, Hit, Hits, Member, PeerList, Peers, Search, SearchTerms, Sort
@@ -149,6 +149,15 @@ class Finder:
                 if reply.next:
                     nexts[str(tracker.endpoint)] = reply.next
         return list(found.values()), _write_cursor(nexts), faults
+
+    async def devices(self, prefix: str) -> list[bytes]:
+        """Devices of the swarm whose ids begin so, the first of them. Raises Fault when no tracker answered."""
+        after = before_prefix(prefix)
+        if after is None:
+            return []
+        cursor = _write_cursor({str(t.endpoint): after.hex() for t in self._trackers}) if after else ""
+        members, _, _ = await self.members(b"", cursor)
+        return [m.device_id for m in members if device_text(m.device_id).startswith(prefix.lower())]
 
     # -- references ---------------------------------------------------------------------------------------
 

@@ -7,12 +7,14 @@ not answer. After ATTEMPTS failures in a row it is given up, until somebody name
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from p2pd.engine.conduct import Conduct
 from p2pd.happenings import Happening, PeerBanned, ignored
 from p2pd.net.addresses import Endpoint
+from p2pd.net.bans import Bans
 from p2pd.net.dealer import Answer, CannotDial, Link, Lost
 from p2pd.net.identity import Identity
 from p2pd.net.landing import PlainBuffer
@@ -20,6 +22,7 @@ from p2pd.net.listening import dialer_guard
 from p2pd.net.reactor import Reactor, Timer
 from p2pd.peer.asking import Asker, Asking, Work
 from protocol import limits
+from protocol.errors import Refusal
 from protocol.handshake import Dialect
 from protocol.ids import device_text
 from protocol.peer import Pace, decode_reply
@@ -30,6 +33,7 @@ ATTEMPTS = 6
 BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 15.0
 RETRY_MAX = 60.0  # what was said without authentication must not keep us away for long
+RETRY_BANNED = 15.0  # a ban by hand may be lifted any time
 MAX_LINKS = 128  # a tracker that names ever new devices must not use up our descriptors
 IDLE_SECONDS = 20.0
 
@@ -131,8 +135,12 @@ class Peer:
 class Links:
     """All devices that are dialled or wanted."""
 
-    def __init__(self, reactor: Reactor, identity: Identity) -> None:
+    def __init__(self, reactor: Reactor, identity: Identity, bans: Bans | None = None) -> None:
         self.reactor = reactor
+        self.on_liar: Callable[[str, int, float], object] = (
+            _nothing  # name, wrong pieces, seconds that it is banned
+        )
+        self._bans = bans or Bans()
         self.peers: dict[bytes, Peer] = {}
         self.asking = Asking(reactor)
         self._identity = identity
@@ -146,6 +154,8 @@ class Links:
         if device_id == self._identity.device.device_id:
             return
         if self.conduct.banned(device_text(device_id), self.reactor.clock()):
+            return
+        if self._bans.of(device_id, endpoint.host, time.time()) is not None:
             return
         peer = self.peers.get(device_id)
         if peer is None:
@@ -180,10 +190,28 @@ class Links:
         if seconds:
             log.warning("! %s sent wrong data again: not used for %d minutes", peer.endpoint, seconds // 60)
             self.tell(PeerBanned(device_text(peer.device_id), seconds, "data"))
-            lost = Lost("banned", f"{peer.endpoint} sent wrong data again and again")
-            for user in list(peer.users):
-                user.peer_lost(peer, lost)
-            self._abandon(peer, lost)
+            self.on_liar(peer.name, self.conduct.count(peer.name), seconds)
+            self._shut_out(peer, f"{peer.endpoint} sent wrong data again and again")
+
+    def remember(self, name: str, bad: int, seconds: float) -> None:
+        """See Conduct.remember."""
+        self.conduct.remember(name, bad, seconds, self.reactor.clock())
+
+    def forgive(self, name: str) -> None:
+        """See Conduct.forgive."""
+        self.conduct.forgive(name)
+
+    def expel(self) -> None:
+        """Bans by hand have changed: whoever is banned now is used no more."""
+        for peer in list(self.peers.values()):
+            if self._bans.of(peer.device_id, peer.endpoint.host, time.time()) is not None:
+                self._shut_out(peer, f"{peer.endpoint} is banned here")
+
+    def _shut_out(self, peer: Peer, why: str) -> None:
+        lost = Lost("banned", why)
+        for user in list(peer.users):
+            user.peer_lost(peer, lost)
+        self._abandon(peer, lost)
 
     def close(self) -> None:
         """Closes every link."""
@@ -248,8 +276,9 @@ class Links:
         if peer.failures >= ATTEMPTS or lost.code == "auth" or not peer.users:
             self._abandon(peer, lost)
             return
+        most = RETRY_BANNED if lost.refusal == Refusal.BANNED else RETRY_MAX
         delay = max(
-            min(float(lost.retry_s), RETRY_MAX), min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** (peer.failures - 1))
+            min(float(lost.retry_s), most), min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** (peer.failures - 1))
         )
         peer.timer = self.reactor.later(delay, self._dial, peer)
 
@@ -258,3 +287,7 @@ class Links:
         self._forget(peer)
         for user in users:
             user.peer_abandoned(peer, lost)
+
+
+def _nothing(name: str, bad: int, seconds: float) -> None:
+    """Nobody wants to know."""

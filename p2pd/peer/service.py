@@ -22,6 +22,7 @@ from p2pd.events import Events
 from p2pd.happenings import PeerBanned
 from p2pd.net.addresses import Endpoint
 from p2pd.net.admission import Admission
+from p2pd.net.bans import Bans
 from p2pd.net.bridge import post, run_on
 from p2pd.net.identity import Identity
 from p2pd.net.listening import dialer_guard
@@ -29,6 +30,7 @@ from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
 from p2pd.peer.attempt import Services
 from p2pd.peer.bandwidth import DOWN, UP, Bandwidth
+from p2pd.peer.banning import Banning
 from p2pd.peer.catalogue import Catalogue, Served
 from p2pd.peer.downloads import MAX_ACTIVE, Downloads
 from p2pd.peer.finding import Finder
@@ -46,6 +48,7 @@ from p2pd.peer.uploads import Uploads
 from p2pd.peer.verifying import Verifier
 from p2pd.storage.state import State
 from protocol.collection import is_collection
+from protocol.errors import Fault
 from protocol.handshake import Dialect
 
 log = logging.getLogger("p2pd.peer")
@@ -108,7 +111,10 @@ class PeerService:
             lambda content_id: bool(self.store.folders_by_content(content_id)),
         )
         self.uploads = Uploads(self.catalogue, partial(self._from_reactor, self._served_changed))
-        self.router = SealedRouter(reactors.uploads, identity, Dialect.PEER, admission, DOMAIN, self.uploads)
+        bans = Bans()
+        self.router = SealedRouter(
+            reactors.uploads, identity, Dialect.PEER, admission, DOMAIN, self.uploads, partial(_banned, bans)
+        )
         self.uploads.router = self.router
         self.router.on_banned = lambda host, seconds: tell(PeerBanned(host, seconds, "password"))
         guard = dialer_guard(reactors.links)
@@ -118,8 +124,11 @@ class PeerService:
         ]
         self.shares = Shares(self.store, self.catalogue, self._changed, self._forget, self.events)
         self.folders = Folders(self.store, self._changed, self.events)
-        self.links = Links(reactors.downloads, identity)
+        self.links = Links(reactors.downloads, identity, bans)
         self.links.tell = tell
+        self.admission = admission
+        self.banning = Banning(self.store, bans, admission, self.router, self.links)
+        self.links.on_liar = partial(self._from_reactor, self.banning.lied)
         swarming = Swarming(
             self.catalogue,
             partial(reactors.uploads.call, self.uploads.interests.gained),
@@ -172,6 +181,7 @@ class PeerService:
         self.store.forget_sources(now - HISTORY_SECONDS)
         self.store.prune_tombstones()
         await asyncio.to_thread(self._mender.recover)
+        self.banning.start()
         self.bandwidth.start()
         await self.shares.start()
         self.folders.start()
@@ -238,6 +248,18 @@ class PeerService:
     def _from_reactor(self, callback: Any, *args: Any) -> None:
         post(self._loop, callback, *args)
 
+    async def devices(self, prefix: str) -> list[bytes]:
+        """Devices whose ids may begin so: those that are connected, and those that trackers name."""
+        uploading = await run_on(
+            self._reactors.uploads, lambda: [conn.device_id for conn in list(self.router.conns.values())]
+        )
+        linked = await run_on(self._reactors.downloads, lambda: list(self.links.peers))
+        try:
+            named = await self.finder.devices(prefix)
+        except Fault:  # no tracker: what is known here is enough to try
+            named = []
+        return [device_id for device_id in (*uploading, *linked, *named) if device_id]
+
     # -- figures ------------------------------------------------------------------------------------------
 
     def sha256_of(self, content_id: bytes) -> str | None:
@@ -252,6 +274,13 @@ class PeerService:
             head.skip()
         digest: bytes = head.unpack()
         return digest.hex()
+
+
+def _banned(bans: Bans, device_id: bytes, host: str) -> float:
+    """Seconds for which a device is kept out by hand; 0.0 when it is not."""
+    now = time.time()
+    ban = bans.of(device_id, host, now)
+    return ban.left(now) if ban is not None else 0.0
 
 
 def _report(task: asyncio.Task[None]) -> None:

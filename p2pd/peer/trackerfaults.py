@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from p2pd.net.addresses import Endpoint
 from p2pd.net.dealer import Lost
+from protocol.display import safe
 from protocol.errors import Fault, Refusal, refusal_text
+from protocol.limits import BAN_TOLD_SECONDS
 from protocol.tracker import Refused
 
 
 def refused(endpoint: Endpoint, reply: Refused) -> Fault:
     """A request that the tracker answered with a refusal."""
-    detail = reply.text or refusal_text(reply.code)
+    detail = safe(reply.text) or refusal_text(reply.code)
     hint = f"try again in {reply.retry_s} s" if reply.retry_s else ""
     code = "usage" if reply.code == Refusal.BAD_REQUEST else "refused"
     return Fault(code, f"the tracker at {endpoint} refused: {detail}", hint)
@@ -18,6 +20,8 @@ def refused(endpoint: Endpoint, reply: Refused) -> Fault:
 
 def judge(endpoint: Endpoint, lost: Lost) -> tuple[str, Fault]:
     """The state of a tracker whose link ended so (see TrackerClient), and what a person is told."""
+    if lost.refusal == Refusal.BANNED:
+        return "refused", _banned(endpoint, lost)
     if lost.code == "auth":
         other_epoch = lost.refusal == Refusal.UNKNOWN_NETWORK
         return "wrong_password", Fault(
@@ -35,4 +39,20 @@ def judge(endpoint: Endpoint, lost: Lost) -> tuple[str, Fault]:
         "network",
         f"no tracker answers at {endpoint}: {lost.text}",
         "is `p2pd tracker` running there, and does a firewall let its port through?",
+    )
+
+
+def _banned(endpoint: Endpoint, lost: Lost) -> Fault:
+    """A reason is told only to a device that proved itself (`banned`); a network is refused before that."""
+    left = ""
+    if lost.retry_s > BAN_TOLD_SECONDS:
+        left = ", for 18 hours or more"
+    elif lost.retry_s:
+        left = f", for {lost.retry_s} s from now"
+    reason = f": {safe(lost.text)}" if lost.code == "banned" and lost.text else ""
+    return Fault(
+        "refused",
+        f"the tracker at {endpoint} has banned this device or its network{left}{reason}",
+        "whoever runs it can lift that with p2pctl unban",
+        {"retry_s": lost.retry_s},
     )

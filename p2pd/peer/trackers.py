@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from p2pd.happenings import Happening, TrackerConnected, TrackerLost, error_of, ignored
@@ -20,20 +20,18 @@ from p2pd.net.dealer import Link, Lost
 from p2pd.net.identity import Identity
 from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
+from p2pd.peer.changes import changes
 from p2pd.peer.trackerfaults import judge, refused
 from p2pd.storage.state import State
-from protocol.errors import Fault, Refusal, RemoteProtocolError, refusal_text
+from protocol.errors import Fault, Refusal, refusal_text
 from protocol.frames import Feature
 from protocol.handshake import Dialect
 from protocol.limits import MAX_FETCHING
-from protocol.names import check_path
 from protocol.tracker import (
     Announce,
     Announced,
     Bye,
-    Entry,
     Fetching,
-    Gone,
     Ok,
     Publish,
     Published,
@@ -49,11 +47,11 @@ log = logging.getLogger("p2pd.peer.trackers")
 BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 20.0
 RETRY_MAX = 120.0
+RETRY_BANNED = 30.0  # a ban may be lifted any time
 REFRESH_MIN = 10.0
 WRONG_PASSWORD_SECONDS = 30.0
 REQUEST_SECONDS = 10.0
 BUSY_SECONDS = 15.0  # how long a question waits for its turn when the tracker is asked too much
-PAGE = 200
 
 
 class TrackerClient:
@@ -187,7 +185,8 @@ class TrackerClient:
                 # Each try is counted as a guess and may ban this address, where others with the right password live too.
                 delay = self._rng.uniform(WRONG_PASSWORD_SECONDS, 2 * WRONG_PASSWORD_SECONDS)
             # What was said without authentication must not keep us away for long.
-            delay = 0.0 if self.state == "connecting" else max(delay, min(float(lost.retry_s), RETRY_MAX))
+            most = RETRY_BANNED if lost.refusal == Refusal.BANNED else RETRY_MAX
+            delay = 0.0 if self.state == "connecting" else max(delay, min(float(lost.retry_s), most))
             try:
                 await asyncio.wait_for(self._hurry.wait(), delay)
             except TimeoutError:
@@ -287,6 +286,8 @@ class TrackerClient:
             if isinstance(reply, Lost):
                 return reply
             if isinstance(reply, Refused):
+                if reply.code == Refusal.BANNED:
+                    return Lost("banned", reply.text, reply.code, reply.retry_s)
                 if reply.code not in (Refusal.LIMIT, Refusal.BUSY):
                     return Lost("refused", refused(self.endpoint, reply).message, reply.code, reply.retry_s)
                 await asyncio.sleep(min(max(1, reply.retry_s), RETRY_MAX))
@@ -343,7 +344,7 @@ class TrackerClient:
         while reset or known < store.revision:
             # What is withdrawn while a complete listing is sent must follow it: so a listing ends at the revision it began with.
             target = store.revision
-            for message in publishes(store.share_epoch, known, target, _changes(store, known), reset):
+            for message in publishes(store.share_epoch, known, target, changes(store, known), reset):
                 if not await self._send_batch(link, message):
                     return False
             known, reset = target, False
@@ -366,26 +367,6 @@ class TrackerClient:
                 log.warning("! tracker %s refused a list: %s", self.endpoint, refusal_text(reply.code))
                 await asyncio.sleep(1.0)
             return False
-
-
-def _changes(store: State, known: int) -> Iterator[tuple[int, Entry | Gone]]:
-    """What changed after revision `known`, by revision, read page by page."""
-    while True:
-        page = store.changes_since(known, PAGE)
-        items: list[tuple[int, Entry | Gone]] = [
-            (c.revision, Entry(c.content_id, c.sha256, c.size, c.name, int(c.added_at), c.files))
-            for c in page.added
-        ]
-        items += [(c.revision, Gone(c.content_id, c.name)) for c in page.removed]
-        if not items:
-            return
-        for revision, item in sorted(items, key=lambda pair: pair[0]):
-            try:
-                check_path(item.name)
-            except RemoteProtocolError:
-                continue  # one name that no tracker takes must not hold up all others
-            yield revision, item
-        known = max(revision for revision, _ in items)
 
 
 def _nothing() -> None:

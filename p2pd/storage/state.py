@@ -1,4 +1,5 @@
-"""What a peer remembers: its shares, what it told trackers, its folders (state_folders.py) and downloads (state_downloads.py).
+"""What a peer remembers: its shares, what it told trackers, its folders (state_folders.py) and downloads (state_downloads.py),
+bans (state_bans.py).
 
 The rule: what is published is derived, never written beside the shares: a (content, name) is public exactly
 while some path with it is shared, and each change of that has a number, the revision, so that a tracker can
@@ -16,6 +17,7 @@ from typing import NamedTuple
 from p2pd.storage.hashing import Stamp
 from p2pd.storage.published import Public, publish, unpublish
 from p2pd.storage.sqlite import load_migrations
+from p2pd.storage.state_bans import Bans
 from p2pd.storage.state_downloads import Download, Downloads, Source, drop_unused_manifest
 from p2pd.storage.state_folders import Folders
 from p2pd.storage.state_hooks import HookRuns
@@ -81,7 +83,7 @@ class Changes(NamedTuple):
     removed: list[Withdrawn]
 
 
-class State(Downloads, Folders, Mendings, HookRuns):
+class State(Downloads, Folders, Mendings, HookRuns, Bans):
     """The peer's database at `path`. Raises as Database does."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -7,6 +7,7 @@ again are as good as unknown, so the ones asked for longest ago are dropped firs
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from enum import Enum
 from math import ceil
 
@@ -36,15 +37,18 @@ class Kind(Enum):
 
 
 class Quota:
-    """The buckets of all devices, at most `size` of them."""
+    """The buckets of all devices, at most `size` of them. `rates` stand for those of their kinds."""
 
-    def __init__(self, size: int = 4 * MAX_DEVICES) -> None:
+    def __init__(
+        self, size: int = 4 * MAX_DEVICES, rates: Mapping[Kind, tuple[float, float]] | None = None
+    ) -> None:
         self._size = size
+        self._rates = rates or {}
         self._buckets: OrderedDict[tuple[bytes, Kind], tuple[float, float]] = OrderedDict()
 
     def take(self, device_id: bytes, kind: Kind, now: float) -> int:
         """Takes a token and returns 0; without one, whole seconds (at least 1) until there will be one."""
-        rate, burst = kind.value
+        rate, burst = self._rates.get(kind, kind.value)
         key = (device_id, kind)
         tokens, stamp = self._buckets.get(key, (float(burst), now))
         tokens = min(burst, tokens + max(0.0, now - stamp) * rate)

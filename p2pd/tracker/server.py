@@ -10,13 +10,17 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
+from p2pd.net.addresses import Network
+from p2pd.net.admission import Admission
 from p2pd.net.conn import Conn
 from p2pd.net.reactor import Reactor
+from p2pd.net.router import SealedRouter
 from p2pd.tracker.registry import RegistryError
 from p2pd.tracker.service import Sender, TrackerService
-from protocol.errors import RemoteProtocolError
-from protocol.tracker import decode_request
+from protocol.errors import Refusal, RemoteProtocolError
+from protocol.tracker import Refused, decode_request
 
 log = logging.getLogger("p2pd.tracker")
 
@@ -45,12 +49,55 @@ class TrackerServer:
         self._reactor = reactor
         self._service = service
         self._clock = clock or SteadyClock()
+        self.router: SealedRouter | None = None
+        self._admission: Admission | None = None
+        service.bans.changed = self._bans_changed
         service.start(self._clock())
         reactor.later(SWEEP_SECONDS, self._sweep)
+
+    def serve(self, router: SealedRouter, admission: Admission) -> None:
+        """The listener in front of this server; before its reactor runs."""
+        self.router, self._admission = router, admission
+        self._bans_changed()
+
+    def _bans_changed(self) -> None:
+        now, bans = self._clock(), self._service.bans
+        if self._admission is not None:
+            self._admission.ban_only(bans.networks(now), self._reactor.clock())
+        if self.router is not None:
+            self.router.expel(lambda device_id, host: bans.of(device_id, host, now))
+
+    def guessers(self) -> list[tuple[str, float]]:
+        """Addresses that are banned for guessing passwords, and the seconds left."""
+        return self._admission.bans(self._reactor.clock()) if self._admission is not None else []
+
+    def forgive(self, network: Network) -> bool:
+        """Lifts such bans. False when there was none."""
+        return self._admission is not None and self._admission.forgive(network)
+
+    def now(self) -> float:
+        """The time that the service is told."""
+        return self._clock()
 
     def stats(self) -> dict[str, int]:
         """Figures for status. On the reactor's thread."""
         return self._service.stats(self._clock())
+
+    def figures(self) -> dict[str, Any]:
+        """All that there is to count, for the operator. On the reactor's thread. Raises RegistryError."""
+        now = self._clock()
+        conns = self.router.conns.values() if self.router is not None else ()
+        door = self._admission.counts() if self._admission is not None else {}
+        return {
+            **self._service.stats(now),
+            "refusals_by_reason": dict(sorted(self._service.refusals.items())),
+            "bans": len(self._service.bans.all(now)),
+            "sessions": sum(conn.session is not None for conn in conns),
+            "connections": door.get("connections", 0),
+            "failed_proofs": door.get("failed_proofs", 0),
+            "received_bytes": self.router.received_bytes if self.router is not None else 0,
+            "sent_bytes": self.router.sent_bytes if self.router is not None else 0,
+        }
 
     def opened(self, conn: Conn) -> None:
         """See router.Handler."""
@@ -66,7 +113,10 @@ class TrackerServer:
         if payload:
             raise RemoteProtocolError("a request has no payload")
         request = decode_request(header)
-        conn.send(self._service.handle(request, Sender(conn.device_id, conn.host), self._clock()))
+        reply = self._service.handle(request, Sender(conn.device_id, conn.host), self._clock())
+        conn.send(reply)
+        if isinstance(reply, Refused) and reply.code == Refusal.BANNED:
+            conn.close("banned")
 
     def _sweep(self) -> None:
         removed = 0

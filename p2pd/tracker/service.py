@@ -7,17 +7,20 @@ clock and no database: the server decodes, passes the time and who asks, and sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from p2pd.net.addresses import LOOPBACK, check_dialable, is_loopback
+from p2pd.net.bans import Ban, Bans, covers
 from p2pd.tracker import search
 from p2pd.tracker.fetching import Fetchers
-from p2pd.tracker.quota import Kind, Quota
-from p2pd.tracker.registry import Card, DeviceFull, OutOfStep, Registry, RegistryError, RegistryFull
-from protocol.errors import Refusal, RemoteProtocolError
+from p2pd.tracker.policy import CENSUS_SECONDS, Policy
+from p2pd.tracker.quota import Kind
+from p2pd.tracker.registry import Card, DeviceFull, Listing, OutOfStep, Registry, RegistryError, RegistryFull
+from protocol.errors import Refusal, RemoteProtocolError, refusal_name
 from protocol.ids import DEVICE_ID_SIZE
 from protocol.limits import ANNOUNCE_LIFETIME, ANNOUNCE_REFRESH, FORGET_SECONDS, MAX_ANSWER, MAX_SOURCES
 from protocol.tracker import (
@@ -50,6 +53,8 @@ REFRESH_JITTER = 0.2  # of the refresh interval, either way: devices that starte
 CANDIDATES = 1000  # holders of one content among whom the sources of an answer are drawn
 SWEEP_ENTRIES = 500  # removed in one call of expire: some 20 ms
 RETRY_FULL = 60
+MAX_RETRY = 86_400  # seconds that a Refused can name
+BANS_SECONDS = 5.0  # how soon a ban that another tracker wrote into a shared registry holds here
 RETRY_STORAGE = 10
 
 
@@ -64,14 +69,19 @@ class Sender:
 class TrackerService:
     """The tracker role without sockets. `advertised_host`: IP literal by which others reach us, or ""."""
 
-    def __init__(self, registry: Registry, advertised_host: str, rng: Random) -> None:
+    def __init__(
+        self, registry: Registry, advertised_host: str, rng: Random, policy: Policy | None = None
+    ) -> None:
+        self.bans = Bans()
         self._registry = registry
         self._advertised = advertised_host
         self._rng = rng
-        self._quota = Quota()
+        self._policy = policy or Policy()
+        self._bans_read = self._counted = float("-inf")
         self._fetchers = Fetchers()
         self._pressed = False  # the registry was full: absent devices are forgotten early
         self._counts = dict.fromkeys(("announces", "publishes", "searches", "refusals"), 0)
+        self.refusals: Counter[str] = Counter()
         self._handlers: dict[type[Any], Callable[[Any, Sender, float], AnyReply]] = {
             Announce: self._announce,
             Publish: self._publish,
@@ -87,11 +97,17 @@ class TrackerService:
     def start(self, now: float) -> None:
         """Once, before the first request: leases of the run before get one lifetime. Raises RegistryError."""
         self._registry.resume(now, now + ANNOUNCE_LIFETIME)
+        self.read_bans(now)
 
     def handle(self, message: AnyRequest, sender: Sender, now: float) -> AnyReply:
         """The one answer to a decoded request. `now`: seconds of a clock that never goes back."""
+        banned = self.bans.of(sender.device_id, sender.host, now)
         try:
-            reply = self._handlers[type(message)](message, sender, now)
+            if banned is not None:
+                wait = int(min(banned.left(now), MAX_RETRY - 1)) + 1
+                reply: AnyReply = _refused(message, Refusal.BANNED, wait, banned.reason)
+            else:
+                reply = self._handlers[type(message)](message, sender, now)
         except OutOfStep as error:
             reply = _refused(message, Refusal.RESYNC, text=str(error))
         except DeviceFull as error:
@@ -105,6 +121,7 @@ class TrackerService:
             reply = _refused(message, Refusal.BAD_REQUEST, text=str(error))
         if isinstance(reply, Refused):
             self._counts["refusals"] += 1
+            self.refusals[refusal_name(reply.code)] += 1
         return reply
 
     def expire(self, now: float) -> int:
@@ -112,6 +129,11 @@ class TrackerService:
         again soon while it is not 0. Raises RegistryError.
         """
         self._fetchers.expire(now)
+        if now - self._bans_read >= BANS_SECONDS:
+            self.read_bans(now)
+        if now - self._counted >= CENSUS_SECONDS:
+            self._counted = now
+            self._policy.census(self.everybody(now))
         before = now if self._pressed else now - FORGET_SECONDS
         removed = self._registry.sweep(now, before, SWEEP_ENTRIES)
         if not removed:
@@ -123,10 +145,42 @@ class TrackerService:
         totals = self._registry.totals(now)
         return {"devices": totals.devices, "files": totals.files, **self._counts}
 
+    # -- operating ----------------------------------------------------------------------------------------
+
+    def read_bans(self, now: float) -> None:
+        """Takes up the bans of the registry, also those that another tracker over the same one made. Whoever is banned is gone from
+        all answers at once. Raises RegistryError."""
+        self._bans_read = now
+        before = set(self.bans.all(now))
+        bans = self._registry.bans(now)
+        self.bans.replace(bans)
+        if new := [ban for ban in bans if ban not in before]:
+            self._send_away(new, now)
+
+    def _send_away(self, bans: list[Ban], now: float) -> None:
+        gone = [
+            listing.card.device_id
+            for listing in self.everybody(now)
+            if any(covers(ban, listing.card.device_id, listing.card.observed) for ban in bans)
+        ]
+        for device_id in gone:
+            self._fetchers.left(device_id)
+            self._registry.depart(device_id, now)
+
+    def everybody(self, now: float) -> Iterator[Listing]:
+        """All devices with a lease. Raises RegistryError."""
+        after = b""
+        while listings := self._registry.members(b"", after, CANDIDATES, now):
+            yield from listings
+            after = listings[-1].card.device_id
+
     # -- requests -----------------------------------------------------------------------------------------
 
+    def _take(self, sender: Sender, kind: Kind, now: float) -> int:
+        return self._policy.take(sender.device_id, sender.host, kind, now)
+
     def _announce(self, message: Announce, sender: Sender, now: float) -> AnyReply:
-        if wait := self._quota.take(sender.device_id, Kind.ANNOUNCE, now):
+        if wait := self._take(sender, Kind.ANNOUNCE, now):
             return _refused(message, Refusal.BUSY, wait)
         if message.host and not _is_address(message.host, message.port):
             return _refused(message, Refusal.BAD_REQUEST, text="the declared host is not a usable IP literal")
@@ -149,7 +203,7 @@ class TrackerService:
         )
 
     def _publish(self, message: Publish, sender: Sender, now: float) -> AnyReply:
-        if wait := self._quota.take(sender.device_id, Kind.PUBLISH, now):
+        if wait := self._take(sender, Kind.PUBLISH, now):
             return _refused(message, Refusal.BUSY, wait)
         if message.reset and message.removed:
             return _refused(message, Refusal.BAD_REQUEST, text="a complete listing removes nothing")
@@ -159,13 +213,15 @@ class TrackerService:
             return _refused(
                 message, Refusal.BAD_REQUEST, text="a part of a listing must advance the revision"
             )
+        if not self._policy.room(sender.host, len(message.added) - len(message.removed)):
+            return _refused(message, Refusal.LIMIT, RETRY_FULL, "too many files of this network")
         self._registry.publish(sender.device_id, message, now, now + ANNOUNCE_LIFETIME)
         self._counts["publishes"] += 1
         return Published(message.req, message.revision)
 
     def _search(self, message: Search, sender: Sender, now: float) -> AnyReply:
         kind = {By.TEXT: Kind.SEARCH, By.ALL: Kind.LIST}.get(message.by, Kind.FIND)
-        if wait := self._quota.take(sender.device_id, kind, now):
+        if wait := self._take(sender, kind, now):
             return _refused(message, Refusal.BUSY, wait)
         query = search.parse(message)
         page = self._registry.search(query, message.limit, now)
@@ -182,7 +238,7 @@ class TrackerService:
         return Hits(message.req, items, query.cursor(following))
 
     def _find(self, message: Find, sender: Sender, now: float) -> AnyReply:
-        if wait := self._quota.take(sender.device_id, Kind.FIND, now):
+        if wait := self._take(sender, Kind.FIND, now):
             return _refused(message, Refusal.BUSY, wait)
         cards = self._registry.holders(message.content_id, sender.device_id, CANDIDATES, now)
         # Whoever has all of it comes first: there is room for those who have a part when these are few.
@@ -197,7 +253,7 @@ class TrackerService:
         return Sources(message.req, items)
 
     def _peers(self, message: Peers, sender: Sender, now: float) -> AnyReply:
-        if wait := self._quota.take(sender.device_id, Kind.SEARCH, now):
+        if wait := self._take(sender, Kind.SEARCH, now):
             return _refused(message, Refusal.BUSY, wait)
         after = _device_cursor(message.cursor)
         listings = self._registry.members(message.content_id, after, MAX_SOURCES + 1, now)
@@ -214,14 +270,14 @@ class TrackerService:
         return Ok(message.req)
 
     def _fetching(self, message: Fetching, sender: Sender, now: float) -> AnyReply:
-        if wait := self._quota.take(sender.device_id, Kind.PUBLISH, now):
+        if wait := self._take(sender, Kind.PUBLISH, now):
             return _refused(message, Refusal.BUSY, wait)
         if not self._fetchers.set(sender.device_id, message.contents, now):
             return _refused(message, Refusal.RESYNC, text="no lease")
         return Ok(message.req)
 
     def _stats(self, message: Stats, sender: Sender, now: float) -> AnyReply:
-        if wait := self._quota.take(sender.device_id, Kind.FIND, now):
+        if wait := self._take(sender, Kind.FIND, now):
             return _refused(message, Refusal.BUSY, wait)
         return TrackerStats(message.req, **self.stats(now))
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from p2pd.control.api import ControlApi
+from p2pd.control.operating import Operating
 from p2pd.control.rotating import Rotating
 from p2pd.control.status import Status
 from p2pd.net.keyring import Keyring
@@ -44,7 +45,8 @@ class Asker:
 
         rotating = Rotating(Rotation(home, keyring, renew), own)
         events = service.events if service else None
-        self.api = ControlApi(status, service, self.stopped.set, events, rotating.methods)
+        more = {**rotating.methods, **Operating(service, None).methods}
+        self.api = ControlApi(status, service, self.stopped.set, events, more)
 
     async def __call__(self, method: str, **params: Any) -> Any:
         return await self.api.methods[method](params, self.progress)

@@ -152,3 +152,28 @@ STATUS: dict[str, Any] = {
     "rates": {"upload_bytes_per_s": 0, "download_bytes_per_s": 36700160},
     "limits": {"upload_bytes_per_s": None, "download_bytes_per_s": None},
 }
+
+
+def ban(**changes: Any) -> dict[str, Any]:
+    return {
+        "subject": "d" * 32,
+        "kind": "device",
+        "cause": "hand",
+        "reason": "noise",
+        "since_at": SHARED_AT,
+        "until_at": SHARED_AT,
+        "left_s": 3600.0,
+        "roles": ["peer", "tracker"],
+        **changes,
+    }
+
+
+LISTED: dict[str, Any] = {
+    "kind": "peer",
+    "device_id": "d" * 32,
+    "host": "192.168.1.100",
+    "declared_host": None,
+    "port": 8001,
+    "files": 3,
+    "lease_ends_at": SHARED_AT,
+}

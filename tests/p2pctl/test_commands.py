@@ -121,6 +121,41 @@ PLANS: dict[str, tuple[str, Any, list[str], list[dict[str, Any]], str | None, st
         )
         for command, word in (("pause", "Paused"), ("resume", "Resumed"), ("retry", "Trying again"))
     },
+    "bans": (
+        "bans",
+        page(samples.ban(), samples.ban(subject="10.0.0.0/8", kind="network", until_at=None, left_s=None)),
+        ["bans"],
+        [samples.ban(), samples.ban(subject="10.0.0.0/8", kind="network", until_at=None, left_s=None)],
+        "BANNED                            LEFT      BECAUSE OF  REASON\n"
+        f"{'d' * 32}  1h 0m     by hand     noise\n"
+        "10.0.0.0/8                        for good  by hand     noise\n",
+        f"{'d' * 32}\n10.0.0.0/8\n",
+    ),
+    "ban": (
+        "ban",
+        samples.ban(),
+        ["ban", "d" * 32, "--for", "1h"],
+        [samples.ban()],
+        f"Banned {'d' * 32} for 1h 0m\n",
+        f"{'d' * 32}\n",
+    ),
+    "unban": (
+        "unban",
+        {"subject": "d" * 32, "kind": "device", "changed": True},
+        ["unban", "d" * 32],
+        [{"subject": "d" * 32, "kind": "device", "changed": True}],
+        f"Unbanned {'d' * 32}\n",
+        f"{'d' * 32}\n",
+    ),
+    "tracker": (
+        "tracker_peers",
+        page(samples.LISTED),
+        ["tracker", "peers"],
+        [samples.LISTED],
+        "ADDRESS             FILES  UNTIL                 DEVICE\n"
+        f"192.168.1.100:8001      3  {SHARED_AT}  {'d' * 32}\n",
+        f"{'d' * 32}\n",
+    ),
     "status": (
         "status",
         samples.STATUS,
@@ -161,6 +196,7 @@ EMPTY = {
     "all_files": "nobody shares a file",
     "peers": "no peers are known",
     "transfers": "no transfers",
+    "bans": "nobody is banned",
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from protocol.errors import RemoteProtocolError
 from protocol.ids import (
+    before_prefix,
     content_from_text,
     content_text,
     device_from_text,
@@ -40,6 +41,20 @@ def test_device_id_round_trip_in_any_case() -> None:
 def test_what_is_no_device_id(text: str) -> None:
     with pytest.raises(RemoteProtocolError):
         device_from_text(text)
+
+
+@pytest.mark.parametrize("prefix", ["aaaqe", "AAAQEA", "aaaqeayeaudaocajbifqydiob4ibceqt"])
+def test_a_device_comes_right_after_what_is_before_its_prefix(prefix: str) -> None:
+    before = before_prefix(prefix)
+    assert before is not None
+    assert before < DEVICE
+    assert not device_text(before).startswith(prefix.lower())
+    assert device_text((int.from_bytes(before) + 1).to_bytes(20)).startswith(prefix.lower())
+
+
+def test_what_is_before_the_first_and_what_begins_no_id() -> None:
+    assert before_prefix("aaaaaa") == b""
+    assert [before_prefix(text) for text in ("", "1", "é", "a" * 33, "10.0.0.1")] == [None] * 5
 
 
 @pytest.mark.parametrize(

@@ -39,3 +39,15 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         conduct.bad(name, 0.0)
     assert conduct.bad("a", 1.0) == 0.0
     assert conduct.bad("c", 1.0) == BAN_SECONDS_FIRST
+
+
+def test_what_an_earlier_run_knew_holds_and_can_be_forgiven() -> None:
+    conduct = Conduct()
+    conduct.remember("a", 3, 50.0, 100.0)
+    assert conduct.banned("a", 149.0) == 1.0
+    assert conduct.count("a") == 3
+    assert conduct.bad("a", 200.0) == 4 * BAN_SECONDS_FIRST
+    conduct.forgive("a")
+    conduct.forgive("b")
+    assert (conduct.banned("a", 200.0), conduct.count("a")) == (0.0, 0)
+    assert conduct.bad("a", 200.0) == 0.0

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
+from p2pd.net.addresses import parse_network
 from p2pd.net.admission import Admission, AdmissionLimits, Bucket
 from protocol import limits
-from protocol.errors import Fault, Refusal
+from protocol.errors import Refusal
 
 NOW = 1000.0
 MINE = "127.0.0.1"
@@ -277,54 +278,44 @@ def test_many_addresses_guess_no_faster_together() -> None:
     assert guesses <= limits.UNKNOWN_FAILURE_BURST + 10 * limits.UNKNOWN_FAILURES_PER_MINUTE + 1
 
 
-def test_bans_by_hand() -> None:
+def test_networks_banned_by_hand_are_told_so_a_few_at_a_time() -> None:
     admission = Admission()
-    assert admission.ban("10.1.2.3/8", NOW) == "10.0.0.0/8"
-    assert admission.ban("2001:db8::1", NOW, seconds=5) == "2001:db8::1/128"
+    admission.ban_only({parse_network("10.1.2.3/8"): float("inf"), parse_network("2001:db8::1"): 5.0}, NOW)
     assert admission.banned("10.200.0.1", NOW) == float("inf")
     assert admission.banned("::ffff:10.200.0.1", NOW) == float("inf")
     assert admission.banned("11.0.0.1", NOW) == 0.0
     assert admission.banned("2001:db8::1", NOW) == 5.0
     assert admission.banned("2001:db8::2", NOW) == 0.0
     assert admission.banned("", NOW) == 0.0
-    assert not admission.opened("10.200.0.1", NOW)
-    assert not admission.allow_hello("10.200.0.1", NOW)
-    assert admission.allow_connection("10.200.0.1", NOW).retry_seconds == limits.BAN_SECONDS_MAX
-    assert admission.bans(NOW) == [("10.0.0.0/8", float("inf")), ("2001:db8::1/128", 5.0)]
-    assert admission.bans(NOW + 6) == [("10.0.0.0/8", float("inf"))]
-    assert admission.unban("10.0.0.0/8")
-    assert not admission.unban("10.0.0.0/8")
+    refused = admission.allow_hello("10.200.0.1", NOW)
+    assert (refused.allowed, refused.code, refused.retry_seconds) == (
+        False,
+        Refusal.BANNED,
+        limits.BAN_TOLD_SECONDS,
+    )
+    assert admission.allow_hello("2001:db8::1", NOW).retry_seconds == 5.0
+    told = [bool(admission.allow_connection(f"10.200.0.{n}", NOW)) for n in range(20)]
+    assert told == [True] * limits.BANS_TOLD_BURST + [False] * (20 - limits.BANS_TOLD_BURST)
+    assert admission.allow_connection("11.0.0.1", NOW)  # nobody else pays for it
+    assert admission.allow_connection("10.200.0.99", NOW + 1)
+    admission.ban_only({}, NOW)
     assert admission.allow_connection("10.200.0.1", NOW)
+    assert admission.allow_hello("10.200.0.1", NOW)
 
 
-def test_unban_lifts_bans_by_failures_too() -> None:
+def test_bans_by_failures_are_listed_and_forgiven() -> None:
     admission = Admission()
     for where in ("10.0.0.1", "2001:db8::1"):
         for _ in range(3):
             guess(admission, where, NOW)
     assert admission.bans(NOW) == [("10.0.0.1", 60.0), ("2001:db8::/64", 60.0)]
-    assert not admission.unban("10.0.0.2")
-    assert admission.unban("10.0.0.0/24")
-    assert admission.unban("2001:db8::1")
+    assert not admission.opened("10.0.0.1", NOW)
+    assert not admission.forgive(parse_network("10.0.0.2"))
+    assert admission.forgive(parse_network("10.0.0.0/24"))
+    assert admission.forgive(parse_network("2001:db8::1"))
     assert admission.bans(NOW) == []
     assert [guess(admission, "10.0.0.1", NOW) for _ in range(3)][-1] == 60
-
-
-def test_nonsense_cannot_be_banned() -> None:
-    admission = Admission()
-    for text in ("", "example.org", "10.0.0.0/99"):
-        with pytest.raises(Fault):
-            admission.ban(text, NOW)
-
-
-def test_the_list_of_bans_is_bounded() -> None:
-    admission = Admission(AdmissionLimits(tracked=2))
-    admission.ban("10.0.0.1", NOW)
-    admission.ban("10.0.0.2", NOW, seconds=1)
-    with pytest.raises(Fault) as caught:
-        admission.ban("10.0.0.3", NOW)
-    assert caught.value.code == "refused"
-    admission.ban("10.0.0.3", NOW + 2)
+    assert admission.counts()["failed_proofs"] == 9
 
 
 # -- bounds -----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pd.net.bans import FOR_EVER, Ban, Bans, covers, subject_of
+from p2pd.net.bans import FOR_EVER, Ban, Bans, covers, one_device, subject_of
 from protocol.errors import Fault
 from protocol.ids import device_text
 
@@ -63,3 +63,16 @@ def test_a_ban_covers_its_device_or_the_addresses_of_its_network() -> None:
     assert not covers(Ban(device_text(ONE)), TWO, "10.0.0.1")
     assert covers(Ban("10.0.0.0/8", FOR_EVER), TWO, "10.0.0.1")
     assert not covers(Ban("10.0.0.0/8"), TWO, "no address")
+
+
+def test_one_device_is_meant_by_its_id_or_the_beginning_of_it() -> None:
+    other = b"\x01" * 19 + b"\x02"
+    text = device_text(ONE)
+    assert one_device(text, []) == ONE
+    assert one_device(text[:6].upper(), [TWO, ONE]) == ONE
+    codes = []
+    for words, found in (("ab", [ONE]), ("10.0.0.1", []), (text[:6], [TWO]), (text[:6], [ONE, other])):
+        with pytest.raises(Fault) as caught:
+            one_device(words, found)
+        codes.append(caught.value.code)
+    assert codes == ["usage", "usage", "not_found", "ambiguous"]

@@ -55,7 +55,8 @@ def test_something_else_that_listens_there(net: Net, says: bytes) -> None:
 
 def test_a_banned_address_is_told_more_than_that_nobody_answers(net: Net) -> None:
     port = net.listen(Recorder()).port
-    net.admission.ban(HOST, net.clock())
+    for _ in range(3):
+        net.admission.failed(HOST, net.clock())
     lost = net.dial(port).closed.get()
     assert lost.code == "unreachable"
     assert "hung up" in lost.text

@@ -282,3 +282,16 @@ def test_a_session_of_nothing_but_pings_changes_its_keys_too(
             updates += 1
     assert updates == 1
     assert not handler.closings.items
+
+
+def test_the_banned_are_expelled_and_told_so(net: Net, handler: Recorder, member: Stranger) -> None:
+    conn = handler.openings.get()
+    router = net.routers[0]
+    assert net.on(net.listening, lambda: router.expel(lambda device_id, host: device_id == b"another")) == 0
+    assert (
+        net.on(net.listening, lambda: router.expel(lambda device_id, host: device_id == conn.device_id)) == 1
+    )
+    assert member.event() == Closed(Refusal.BANNED)
+    assert handler.closings.get() is conn
+    assert router.received_bytes > 0
+    assert router.sent_bytes > 0

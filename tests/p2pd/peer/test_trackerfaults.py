@@ -42,3 +42,19 @@ def test_a_refused_request(code: int, fault: str) -> None:
     assert (error.code, error.hint) == (fault, "try again in 7 s")
     assert "t:9000" in error.message
     assert refused(WHERE, Refused(1, code, 0, "too many")).message.endswith("too many")
+
+
+@pytest.mark.parametrize(
+    ("lost", "says"),
+    [
+        (Lost("banned", "noise\n", Refusal.BANNED, 90), "network, for 90 s from now: noise\\u{a}"),
+        (Lost("banned", "", Refusal.BANNED, 86_400), "network, for 18 hours or more"),
+        (Lost("refused", "t:9000 says: banned", Refusal.BANNED, 65_535), "network, for 18 hours or more"),
+        (Lost("refused", "t:9000 says: banned", Refusal.BANNED), "network"),
+    ],
+)
+def test_the_banned_are_told_why_and_how_long(lost: Lost, says: str) -> None:
+    state, fault = judge(WHERE, lost)
+    assert (state, fault.code, fault.exit_status) == ("refused", "refused", 13)
+    assert fault.message == f"the tracker at t:9000 has banned this device or its {says}"
+    assert "unban" in fault.hint

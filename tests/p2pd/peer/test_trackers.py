@@ -10,14 +10,12 @@ import pytest
 
 from p2pd.net.addresses import Endpoint
 from p2pd.net.keyring import Ring
+from p2pd.peer import changes as changes_module
 from p2pd.peer import trackers as trackers_module
 from p2pd.peer.finding import Query
-from p2pd.peer.trackers import _changes
-from p2pd.storage.hashing import Stamp
-from p2pd.storage.state import State
 from protocol.errors import Fault
 from protocol.keys import NetworkSecret
-from protocol.tracker import By, Entry, Find, Gone, Hits, PeerList, Peers, Search, Sources
+from protocol.tracker import By, Find, Hits, PeerList, Peers, Search, Sources
 from tests.fakes.reactors import HOST
 from tests.fakes.swarm import SECRET, Member, Swarm, eventually, manifest_of, octets
 
@@ -66,7 +64,7 @@ def test_shares_are_published_and_withdrawn(tmp_path: Path) -> None:
 
 
 def test_a_long_list_is_published_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trackers_module, "PAGE", 7)
+    monkeypatch.setattr(changes_module, "PAGE", 7)
 
     async def main() -> None:
         async with Swarm(tmp_path) as swarm:
@@ -208,31 +206,6 @@ def test_a_request_that_is_refused_is_a_fault(tmp_path: Path) -> None:
             assert caught.value.code == "usage"
 
     asyncio.run(main())
-
-
-def test_changes_are_read_page_by_page_by_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trackers_module, "PAGE", 3)
-    with State(tmp_path / "peer.db") as store:
-        for number in range(10):
-            share = store.add_share(f"/{number}", f"n{number}", float(number))
-            manifest = manifest_of(b"%d" % number)
-            store.set_shared(share.share_id, manifest, Stamp(1, 1, 1, 1), float(number))
-            if number % 3 == 0:
-                store.remove_share(share.share_id)
-        changes = list(_changes(store, 0))
-        assert [revision for revision, _ in changes] == sorted({revision for revision, _ in changes})
-        assert changes[-1][0] == store.revision
-        assert [item.name for _, item in changes if isinstance(item, Entry)] == [
-            "n1",
-            "n2",
-            "n4",
-            "n5",
-            "n7",
-            "n8",
-        ]
-        assert [item.name for _, item in changes if isinstance(item, Gone)] == ["n0", "n3", "n6", "n9"]
-        assert list(_changes(store, changes[4][0])) == changes[5:]
-        assert list(_changes(store, store.revision)) == []
 
 
 def test_keys_that_change_mean_another_connection_and_no_gap(tmp_path: Path) -> None:

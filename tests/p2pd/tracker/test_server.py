@@ -142,6 +142,10 @@ def test_a_registry_that_fails_is_a_refusal_and_the_server_goes_on() -> None:
         def resume(self, now: float, until: float) -> None:
             """Works."""
 
+        def bans(self, now: float) -> list[object]:
+            """Works."""
+            return []
+
         def __getattr__(self, name: str) -> object:
             def fail(*_: object, **__: object) -> None:
                 raise RegistryError("no")

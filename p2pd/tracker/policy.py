@@ -1,0 +1,97 @@
+"""How much one device, and one network, may ask of a tracker and list at it: the operator's figures, and the counting.
+
+The rule: a network is an IPv4 /24 or an IPv6 /64, for that is what one owner has; many devices behind one address share what a network
+gets, and the tracker's own host is no network. Pure; time is an argument.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from p2pd.net.addresses import is_loopback
+from p2pd.tracker.quota import Kind, Quota
+from p2pd.tracker.registry import Listing
+from protocol import limits
+
+CENSUS_SECONDS = 30.0  # how often the entries of networks are counted anew
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one device and what one network may do. 0 entries or a rate of 0 of a network: no bound."""
+
+    device_searches: float = limits.SEARCHES_PER_SECOND
+    device_announces: float = 1 / limits.ANNOUNCE_SECONDS_MIN
+    device_publishes: float = limits.PUBLISHES_PER_SECOND
+    network_searches: float = limits.NETWORK_SEARCHES_PER_SECOND
+    network_announces: float = limits.NETWORK_ANNOUNCES_PER_SECOND
+    network_publishes: float = limits.NETWORK_PUBLISHES_PER_SECOND
+    network_entries: int = limits.MAX_FILES_PER_NETWORK
+
+
+def network_of(host: str) -> str:
+    """The network that a source address counts for; "" for loopback and for what is no address."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    if is_loopback(host):
+        return ""
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
+
+
+class Policy:
+    """See the module."""
+
+    def __init__(self, figures: Figures = Figures()) -> None:
+        self._figures = figures
+        self._devices = Quota(
+            rates={
+                Kind.SEARCH: _scaled(Kind.SEARCH, figures.device_searches),
+                Kind.ANNOUNCE: _scaled(Kind.ANNOUNCE, figures.device_announces),
+                Kind.PUBLISH: _scaled(Kind.PUBLISH, figures.device_publishes),
+            }
+        )
+        shared = {
+            Kind.SEARCH: figures.network_searches,
+            Kind.ANNOUNCE: figures.network_announces,
+            Kind.PUBLISH: figures.network_publishes,
+        }
+        self._shared = {kind for kind, rate in shared.items() if rate}
+        self._networks = Quota(rates={kind: _scaled(kind, rate) for kind, rate in shared.items() if rate})
+        self._entries: dict[str, int] = {}
+
+    def take(self, device_id: bytes, host: str, kind: Kind, now: float) -> int:
+        """Counts a request. 0, or seconds until it may be asked: of the device, or of its network."""
+        wait = self._devices.take(device_id, kind, now)
+        network = network_of(host) if kind in self._shared else ""
+        if wait or not network:
+            return wait
+        return self._networks.take(network.encode(), kind, now)
+
+    def room(self, host: str, more: int) -> bool:
+        """May devices of this network list `more` entries? Counted as listed, until the next census."""
+        network = network_of(host)
+        most = self._figures.network_entries
+        if not network or not most or more <= 0:
+            return True
+        if self._entries.get(network, 0) + more > most:
+            return False
+        self._entries[network] = self._entries.get(network, 0) + more
+        return True
+
+    def census(self, listings: Iterable[Listing]) -> None:
+        """All devices with a lease, as the registry has them."""
+        counts: dict[str, int] = {}
+        for listing in listings:
+            network = network_of(listing.card.observed)
+            counts[network] = counts.get(network, 0) + listing.files
+        self._entries = counts
+
+
+def _scaled(kind: Kind, rate: float) -> tuple[float, float]:
+    """A rate with as much burst in proportion as the kind has by itself."""
+    own, burst = kind.value
+    return rate, max(1.0, burst * rate / own)

@@ -45,6 +45,7 @@ from p2pd.peer.service import PeerService, QueueLimits, Reactors
 from p2pd.rotation import Rotation
 from p2pd.tracker.operating import Operator
 from p2pd.tracker.policy import Figures, Policy
+from p2pd.tracker.reach import Prober
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import TrackerServer, system_rng
 from p2pd.tracker.service import TrackerService
@@ -57,6 +58,7 @@ from protocol.version import VERSION
 log = logging.getLogger("p2pd.app")
 
 TRACKER_DOMAIN = "tracker"
+FEATURES = Feature.CONTENTS | Feature.PACE | Feature.FETCHING | Feature.TERMS | Feature.CHECKS
 DESCRIPTORS = 8192
 HANDSHAKE_THREADS = 2
 LAST_WORDS_SECONDS = 0.02  # for those who wait for events to hear of the end
@@ -151,9 +153,7 @@ class App:
     _peer_shown = ""
 
     def _identity(self, device: DeviceKey) -> Identity:
-        info = Info(
-            f"p2pd/{VERSION}", features=Feature.CONTENTS | Feature.PACE | Feature.FETCHING | Feature.TERMS
-        )
+        info = Info(f"p2pd/{VERSION}", features=FEATURES)
         return Identity(self._keyring, device, info, os.urandom)
 
     def _rotated(self) -> None:
@@ -193,8 +193,10 @@ class App:
             quotas.network_publishes_per_s,
             quotas.network_entries,
         )
-        service = TrackerService(self._registry, advertised, system_rng(), Policy(figures))
-        self._tracker_server = TrackerServer(reactor, service)
+        service = TrackerService(
+            self._registry, advertised, system_rng(), Policy(figures), self._keyring.told
+        )
+        self._tracker_server = TrackerServer(reactor, service, prober=Prober(reactor, identity))
         self._tracker_router = SealedRouter(
             reactor, identity, Dialect.TRACKER, admission, TRACKER_DOMAIN, self._tracker_server
         )

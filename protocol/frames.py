@@ -45,6 +45,7 @@ class Feature(IntFlag):
     PACE = 1  # a downloader that heeds Pace (protocol/peer.py)
     FETCHING = 4  # a tracker that takes Fetching (protocol/tracker.py)
     TERMS = 8  # a tracker that takes SearchTerms (protocol/tracker.py)
+    CHECKS = 16  # a tracker that takes Clock and Reach (protocol/checks.py)
     CONTENTS = 2  # an uploader that answers GetContents (protocol/peer.py)
 
 

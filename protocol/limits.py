@@ -124,6 +124,12 @@ FIND_BURST = 200
 PUBLISHES_PER_SECOND = 20  # batches of one device
 PUBLISH_BURST = 400  # 80,000 files with usual names at once, 4,000 a second from then on
 ANNOUNCE_BURST = 5  # early announces (new address, out of step) before the ten-second rule holds
+REACHES_PER_SECOND = 0.1  # dials back of one device: enough to try again, too few to look for open ports
+REACH_BURST = 3
+REACHES_IN_ALL_PER_SECOND = 1  # whatever devices there are, a tracker dials no more often than this
+REACH_BURST_IN_ALL = 10
+MAX_REACHES = 8  # dials back under way
+REACH_SECONDS = 5.0  # until one is given up
 FORGET_SECONDS = 3600.0  # an absent device is hidden at once, forgotten later: a restart publishes nothing
 
 # -- names ------------------------------------------------------------------------------------------------

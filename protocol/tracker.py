@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 from msgspec import Meta, Struct
 
 from protocol import codec
+from protocol.checks import Clock, ClockIs, Reach, Reached
 from protocol.errors import RemoteProtocolError
 from protocol.ids import CONTENT_ID_SIZE, DEVICE_ID_SIZE
 from protocol.limits import (
@@ -294,8 +295,8 @@ class TrackerStats(Struct, frozen=True, array_like=True, tag=39, forbid_unknown_
     refusals: Count
 
 
-AnyRequest = Announce | Publish | Search | SearchTerms | Find | Peers | Bye | Stats | Fetching
-AnyReply = Announced | Published | Hits | Sources | PeerList | Refused | Ok | TrackerStats
+AnyRequest = Announce | Publish | Search | SearchTerms | Find | Peers | Bye | Stats | Fetching | Clock | Reach
+AnyReply = Announced | Published | Hits | Sources | PeerList | Refused | Ok | TrackerStats | ClockIs | Reached
 
 _requests: codec.Decoder[AnyRequest] = codec.Decoder(AnyRequest, MAX_CONTROL_MESSAGE)
 _replies: codec.Decoder[AnyReply] = codec.Decoder(AnyReply, MAX_REPLY)

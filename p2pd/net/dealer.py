@@ -75,6 +75,7 @@ class Link:
         self.endpoint = endpoint
         self.state = LinkState.CONNECTING
         self.device_id, self.features = expected_device or b"", 0
+        self.connected = False  # somebody took the connection, whoever it is
         self.pending: dict[int, _Waiting] = {}
         self._reactor = reactor
         self._decode = decode
@@ -165,7 +166,7 @@ class Link:
             if self._guard is not None:
                 self._guard.take(event)
             if kind == zmq.EVENT_CONNECTED:
-                self._descriptor = int(event["value"])
+                self._descriptor, self.connected = int(event["value"]), True
                 continue
             if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._connected()

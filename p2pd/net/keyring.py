@@ -125,6 +125,11 @@ class Keyring:
         with self._lock:
             return self._accepted()
 
+    def told(self) -> tuple[int, int]:
+        """What members may know: the epoch of the newest key, and when the older one ends (Unix seconds; 0 without one)."""
+        with self._lock:
+            return self._ring.current.epoch, int(self._ring.ends_at) if len(self._accepted()) > 1 else 0
+
     def holds(self, secret: NetworkSecret) -> bool:
         """True while a session under this key may live."""
         return secret in self.accepted()

@@ -39,6 +39,11 @@ class Fetchers:
         if len(self._devices) < MAX_DEVICES:
             self._devices[card.device_id] = _Device(card, until)
 
+    def card(self, device_id: bytes, now: float) -> Card | None:
+        """How a device is reached; None without a lease that was given in this run."""
+        device = self._devices.get(device_id)
+        return device.card if device is not None and device.until > now else None
+
     def set(self, device_id: bytes, contents: Iterable[bytes], now: float) -> bool:
         """All that a device fetches now. False when it has no lease here: it should announce again."""
         device = self._devices.get(device_id)

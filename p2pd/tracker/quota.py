@@ -21,6 +21,10 @@ from protocol.limits import (
     MAX_DEVICES,
     PUBLISH_BURST,
     PUBLISHES_PER_SECOND,
+    REACH_BURST,
+    REACH_BURST_IN_ALL,
+    REACHES_IN_ALL_PER_SECOND,
+    REACHES_PER_SECOND,
     SEARCH_BURST,
     SEARCHES_PER_SECOND,
 )
@@ -33,7 +37,9 @@ class Kind(Enum):
     PUBLISH = (PUBLISHES_PER_SECOND, PUBLISH_BURST)
     SEARCH = (SEARCHES_PER_SECOND, SEARCH_BURST)  # what ranks: Search by text; and Peers
     LIST = (LISTS_PER_SECOND, LIST_BURST)  # Search by all
-    FIND = (FINDS_PER_SECOND, FIND_BURST)  # what looks up one thing: Find, Search by id or name, Stats
+    REACH = (REACHES_PER_SECOND, REACH_BURST)
+    REACH_IN_ALL = (REACHES_IN_ALL_PER_SECOND, REACH_BURST_IN_ALL)  # of all devices together
+    FIND = (FINDS_PER_SECOND, FIND_BURST)  # what looks up one thing: Find, Search by id or name, Stats, Clock
 
 
 class Quota:

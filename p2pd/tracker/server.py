@@ -17,6 +17,7 @@ from p2pd.net.admission import Admission
 from p2pd.net.conn import Conn
 from p2pd.net.reactor import Reactor
 from p2pd.net.router import SealedRouter
+from p2pd.tracker.reach import Probe, Prober
 from p2pd.tracker.registry import RegistryError
 from p2pd.tracker.service import Sender, TrackerService
 from protocol.errors import Refusal, RemoteProtocolError
@@ -41,10 +42,14 @@ class SteadyClock:
 
 
 class TrackerServer:
-    """Handler of a SealedRouter."""
+    """Handler of a SealedRouter. Without a `prober` nobody is dialled back."""
 
     def __init__(
-        self, reactor: Reactor, service: TrackerService, clock: Callable[[], float] | None = None
+        self,
+        reactor: Reactor,
+        service: TrackerService,
+        clock: Callable[[], float] | None = None,
+        prober: Prober | None = None,
     ) -> None:
         self._reactor = reactor
         self._service = service
@@ -52,6 +57,7 @@ class TrackerServer:
         self.router: SealedRouter | None = None
         self._admission: Admission | None = None
         service.bans.changed = self._bans_changed
+        self._prober = prober
         service.start(self._clock())
         reactor.later(SWEEP_SECONDS, self._sweep)
 
@@ -114,6 +120,10 @@ class TrackerServer:
             raise RemoteProtocolError("a request has no payload")
         request = decode_request(header)
         reply = self._service.handle(request, Sender(conn.device_id, conn.host), self._clock())
+        if isinstance(reply, Probe):
+            if self._prober is None or not self._prober.start(reply, conn.send):
+                conn.send(Refused(reply.req, Refusal.BUSY, 1, "too many are dialled"))
+            return
         conn.send(reply)
         if isinstance(reply, Refused) and reply.code == Refusal.BANNED:
             conn.close("banned")

@@ -19,7 +19,9 @@ from p2pd.tracker import search
 from p2pd.tracker.fetching import Fetchers
 from p2pd.tracker.policy import CENSUS_SECONDS, Policy
 from p2pd.tracker.quota import Kind
+from p2pd.tracker.reach import Probe
 from p2pd.tracker.registry import Card, DeviceFull, Listing, OutOfStep, Registry, RegistryError, RegistryFull
+from protocol.checks import Clock, ClockIs, Reach, Reachable, Reached
 from protocol.errors import Refusal, RemoteProtocolError, refusal_name
 from protocol.ids import DEVICE_ID_SIZE
 from protocol.limits import ANNOUNCE_LIFETIME, ANNOUNCE_REFRESH, FORGET_SECONDS, MAX_ANSWER, MAX_SOURCES
@@ -66,11 +68,21 @@ class Sender:
     host: str
 
 
+def _one_key() -> tuple[int, int]:
+    return 0, 0
+
+
 class TrackerService:
-    """The tracker role without sockets. `advertised_host`: IP literal by which others reach us, or ""."""
+    """The tracker role without sockets. `advertised_host`: IP literal by which others reach us, or "". `keys` tells the epoch of the
+    newest network key, and when the older one ends (Unix seconds, 0: there is none)."""
 
     def __init__(
-        self, registry: Registry, advertised_host: str, rng: Random, policy: Policy | None = None
+        self,
+        registry: Registry,
+        advertised_host: str,
+        rng: Random,
+        policy: Policy | None = None,
+        keys: Callable[[], tuple[int, int]] = _one_key,
     ) -> None:
         self.bans = Bans()
         self._registry = registry
@@ -78,11 +90,12 @@ class TrackerService:
         self._rng = rng
         self._policy = policy or Policy()
         self._bans_read = self._counted = float("-inf")
+        self._keys = keys
         self._fetchers = Fetchers()
         self._pressed = False  # the registry was full: absent devices are forgotten early
         self._counts = dict.fromkeys(("announces", "publishes", "searches", "refusals"), 0)
         self.refusals: Counter[str] = Counter()
-        self._handlers: dict[type[Any], Callable[[Any, Sender, float], AnyReply]] = {
+        self._handlers: dict[type[Any], Callable[[Any, Sender, float], AnyReply | Probe]] = {
             Announce: self._announce,
             Publish: self._publish,
             Search: self._search,
@@ -92,6 +105,8 @@ class TrackerService:
             Bye: self._bye,
             Fetching: self._fetching,
             Stats: self._stats,
+            Clock: self._clock,
+            Reach: self._reach,
         }
 
     def start(self, now: float) -> None:
@@ -99,13 +114,15 @@ class TrackerService:
         self._registry.resume(now, now + ANNOUNCE_LIFETIME)
         self.read_bans(now)
 
-    def handle(self, message: AnyRequest, sender: Sender, now: float) -> AnyReply:
-        """The one answer to a decoded request. `now`: seconds of a clock that never goes back."""
+    def handle(self, message: AnyRequest, sender: Sender, now: float) -> AnyReply | Probe:
+        """The one answer to a decoded request, or a Probe whose outcome is the answer. `now`: seconds of a clock that never
+        goes back.
+        """
         banned = self.bans.of(sender.device_id, sender.host, now)
         try:
             if banned is not None:
                 wait = int(min(banned.left(now), MAX_RETRY - 1)) + 1
-                reply: AnyReply = _refused(message, Refusal.BANNED, wait, banned.reason)
+                reply: AnyReply | Probe = _refused(message, Refusal.BANNED, wait, banned.reason)
             else:
                 reply = self._handlers[type(message)](message, sender, now)
         except OutOfStep as error:
@@ -280,6 +297,23 @@ class TrackerService:
         if wait := self._take(sender, Kind.FIND, now):
             return _refused(message, Refusal.BUSY, wait)
         return TrackerStats(message.req, **self.stats(now))
+
+    def _clock(self, message: Clock, sender: Sender, now: float) -> AnyReply:
+        if wait := self._policy.take(sender.device_id, sender.host, Kind.FIND, now):
+            return _refused(message, Refusal.BUSY, wait)
+        epoch, older_until = self._keys()
+        return ClockIs(message.req, round(now * 1000), epoch, older_until)
+
+    def _reach(self, message: Reach, sender: Sender, now: float) -> AnyReply | Probe:
+        card = self._fetchers.card(sender.device_id, now)
+        if card is None:
+            return _refused(message, Refusal.RESYNC, text="no lease")
+        if not (host := self._address(card, sender)):
+            return Reached(message.req, Reachable.NOWHERE, "", 0, 0)
+        for who, kind in ((sender.device_id, Kind.REACH), (b"", Kind.REACH_IN_ALL)):
+            if wait := self._policy.take(who, "", kind, now):
+                return _refused(message, Refusal.BUSY, wait)
+        return Probe(message.req, sender.device_id, host, card.port)
 
     # -- addresses ----------------------------------------------------------------------------------------
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from p2pd.tracker.reach import Probe
 from p2pd.tracker.registry import Registry, RegistryError
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import SWEEP_SECONDS, SteadyClock, TrackerServer, system_rng
 from p2pd.tracker.service import TrackerService
+from protocol.checks import Clock, ClockIs, Reach, Reachable, Reached
 from protocol.codec import encode
 from protocol.errors import Refusal, RemoteProtocolError
 from protocol.limits import ANNOUNCE_LIFETIME, FORGET_SECONDS
@@ -162,3 +164,43 @@ def test_a_registry_that_fails_is_a_refusal_and_the_server_goes_on() -> None:
 
 def test_the_real_randomness_differs() -> None:
     assert system_rng().random() != system_rng().random()
+
+
+class FakeProber:
+    """Stands in for reach.Prober: keeps what is asked, and answers when told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Probe, Callable[[Reached], object]]] = []
+        self.full = False
+
+    def start(self, probe: Probe, done: Callable[[Reached], object]) -> bool:
+        self.asked.append((probe, done))
+        return not self.full
+
+
+def test_a_dial_back_is_answered_when_it_is_over(bench: Bench) -> None:
+    prober = FakeProber()
+    bench.server._prober = prober  # type: ignore[assignment]
+    conn = FakeConn()
+    share(bench, conn)
+    before = len(conn.sent)
+    bench.server.message(conn, memoryview(encode(Reach(5))), memoryview(b""))  # type: ignore[arg-type]
+    assert len(conn.sent) == before
+    bench.ask(conn, Announce(6, EPOCH, 1, 8001))  # others are answered meanwhile
+    ((probe, done),) = prober.asked
+    assert probe == Probe(5, conn.device_id, HOST, 8001)
+    done(Reached(5, Reachable.YES, HOST, 8001, 3))
+    assert conn.sent[-1] == Reached(5, Reachable.YES, HOST, 8001, 3)
+    prober.full = True
+    reply = bench.ask(conn, Reach(7))
+    assert isinstance(reply, Refused)
+    assert (reply.code, reply.retry_s) == (Refusal.BUSY, 1)
+
+
+def test_without_a_prober_nobody_is_dialled(bench: Bench) -> None:
+    share(bench, conn := FakeConn())
+    assert isinstance(bench.ask(conn, Reach(5)), Refused)
+
+
+def test_the_time_is_that_of_the_server(bench: Bench) -> None:
+    assert bench.ask(FakeConn(), Clock(5)) == ClockIs(5, 1_000_000, 0, 0)

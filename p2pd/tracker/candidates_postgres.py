@@ -15,18 +15,16 @@ from protocol.searching import Terms, runs
 from protocol.tracker import Sort
 
 RANKED = 64  # entries of one content that count in ranking: more sources make no difference
+TIERS = 3
+TOP_TIER = TIERS - 1
 LEXEME = 64  # characters of a word that the index knows
 LIVE = "d.lease > %(now)s AND d.port > 0 AND e.generation >= d.generation"
-SERVED = (
-    "EXISTS (SELECT 1 FROM entry e JOIN device d ON d.id = e.device"
-    f" WHERE e.content = l.content AND e.name = l.name AND {LIVE})"
-)
 _WEIGHT = (
-    " LEFT JOIN LATERAL (SELECT COUNT(DISTINCT x.device) AS sources, MAX(x.added_at) AS newest"
-    " FROM (SELECT e.device, e.added_at FROM entry e JOIN device d ON d.id = e.device"
-    f" WHERE e.content = l.content AND {LIVE} LIMIT {RANKED}) x) w ON true"
+    " LEFT JOIN LATERAL (SELECT COUNT(DISTINCT x.device) AS sources, MAX(x.added_at) AS newest,"
+    " bool_or(x.name = l.name) AS own FROM (SELECT e.device, e.added_at, e.name FROM entry e"
+    f" JOIN device d ON d.id = e.device WHERE e.content = l.content AND {LIVE} LIMIT {RANKED}) x) w ON true"
 )
-_NO_WEIGHT = " CROSS JOIN (SELECT NULL::bigint AS sources, NULL::bigint AS newest) w"
+_NO_WEIGHT = " CROSS JOIN (SELECT NULL::bigint AS sources, NULL::bigint AS newest, NULL::boolean AS own) w"
 
 
 @dataclass(slots=True)
@@ -45,6 +43,15 @@ class Candidate:
         return claim_of(*self.claim)
 
 
+def served(name: str) -> str:
+    """Whether somebody serves the content of a row `l` under the name in this column."""
+    # with a limit it is asked for each row by itself, and not once for all entries there are
+    return (
+        "COALESCE((SELECT true FROM entry e JOIN device d ON d.id = e.device"
+        f" WHERE e.content = l.content AND e.name = {name} AND {LIVE} LIMIT 1), false)"
+    )
+
+
 def lexemes(folded: str) -> list[str]:
     """The words of a folded name, as the index knows them."""
     return sorted({run[:LEXEME] for run in runs(folded)})
@@ -56,13 +63,19 @@ def has_words(terms: Terms) -> bool:
 
 
 def of_text(query: Query, stage: int | None, start: Place, most: int) -> tuple[str, dict[str, Any]]:
-    """A statement and its parameters, but for `now`: at most `most` labels after `start`, by rows. Columns: name row, name,
-    folded, content row, content id, SHA-256, size, files, served, sources and newest date in ranking.
+    """A statement and its parameters, but for `now`: at most `most` labels after `start`, names of popular contents first, then
+    by rows. Columns: tier, name row, name, folded, content row, content id, SHA-256, size, files, served, sources and newest
+    date in ranking.
 
     `stage`: 0 names that hold all words whole, 1 at least as beginnings, 2 and None anywhere.
     """
-    params: dict[str, Any] = {"name": start.name, "content": start.content, "most": most}
-    conditions = ["n.id >= %(name)s", "(n.id > %(name)s OR l.content > %(content)s)"]
+    # each name has a label; of the name where the last page ended, all may be behind us
+    params: dict[str, Any] = {"most": most, "names": most + 1}
+    conditions, behind = [], ""
+    if start.name:
+        params |= {"tier": TOP_TIER - start.stage % TIERS, "name": start.name, "content": start.content}
+        conditions.append("(n.tier < %(tier)s OR n.tier = %(tier)s AND n.id >= %(name)s)")
+        behind = " WHERE l.name <> %(name)s OR l.content > %(content)s"
     terms = query.terms
     needles = [f"%{_escaped(word)}%" for word in terms.words]
     if terms.suffix:
@@ -76,16 +89,26 @@ def of_text(query: Query, stage: int | None, start: Place, most: int) -> tuple[s
     if words := _words(terms, stage):
         params["words"] = words
         conditions.append("n.words @@ %(words)s::tsquery")
+    if stage and all(runs(word) == [word[:LEXEME]] for word in terms.words):
+        params["better"] = _words(terms, stage - 1)  # exactly those of the stages before
+        conditions.append("NOT n.words @@ %(better)s::tsquery")
+    sizes = "true"
     if query.min_size or query.max_size < MAX_FILE:
         params |= {"least": query.min_size, "largest": query.max_size}
-        conditions.append("c.size BETWEEN %(least)s AND %(largest)s")
+        sizes = "c.size BETWEEN %(least)s AND %(largest)s"
+        conditions.append(
+            f"EXISTS (SELECT 1 FROM label l JOIN content c ON c.id = l.content WHERE l.name = n.id AND {sizes})"
+        )
     weigh = query.sort in (Sort.RELEVANCE, Sort.SOURCES, Sort.AGE)
     return (
-        f"SELECT l.name, l.text, l.folded, l.content, l.content_id, l.sha256, l.size, l.files, {SERVED}, w.sources, w.newest"
-        " FROM (SELECT n.id AS name, n.name AS text, n.folded, l.content, c.content_id, c.sha256, c.size, c.files"
-        " FROM name n JOIN label l ON l.name = n.id JOIN content c ON c.id = l.content"
-        f" WHERE {' AND '.join(conditions)} ORDER BY n.id, l.content LIMIT %(most)s) l{_WEIGHT if weigh else _NO_WEIGHT}"
-        " ORDER BY l.name, l.content"
+        "SELECT l.tier, l.name, l.text, l.folded, l.content, l.content_id, l.sha256, l.size, l.files,"
+        f" w.own OR {served('l.name')}, w.sources, w.newest"
+        " FROM (SELECT n.tier, n.id AS name, n.name AS text, n.folded, l.content, c.content_id, c.sha256, c.size, c.files"
+        f" FROM (SELECT n.id, n.name, n.folded, n.tier FROM name n WHERE {' AND '.join(conditions)}"
+        " ORDER BY n.tier DESC, n.id LIMIT %(names)s) n"
+        f" JOIN label l ON l.name = n.id JOIN content c ON c.id = l.content AND {sizes}{behind}"
+        f" ORDER BY n.tier DESC, n.id, l.content LIMIT %(most)s) l{_WEIGHT if weigh else _NO_WEIGHT}"
+        " ORDER BY l.tier DESC, l.name, l.content"
     ), params
 
 

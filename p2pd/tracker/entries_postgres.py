@@ -18,6 +18,7 @@ from protocol.tracker import Entry, Gone
 Claim = tuple[bytes, bytes, int, int]
 """What a device says that a content is: content id, SHA-256, size, files."""
 
+POPULAR = (4, 32)  # entries of a content that make its names rank among the first
 _CLAIMS = "unnest(%s::bytea[], %s::bytea[], %s::bigint[], %s::bigint[])"
 _PAIRS = "unnest(%s::bigint[], %s::bigint[])"
 
@@ -29,7 +30,7 @@ def add(
     if not entries:
         return 0, 0
     names = _names(cursor, sorted({entry.name for entry in entries}))
-    contents = _contents(cursor, sorted({_claim(entry) for entry in entries}))
+    contents, known = _contents(cursor, sorted({_claim(entry) for entry in entries}))
     dates = {(names[e.name], contents[_claim(e)]): e.added_at for e in entries}
     rows = sorted((name, content, date) for (name, content), date in dates.items())
     columns = [list(column) for column in zip(*rows, strict=True)]
@@ -56,6 +57,9 @@ def add(
             " ORDER BY 1, 2 ON CONFLICT DO NOTHING",
             columns[:2],
         )
+        popular = [(name, content) for name, content, _ in rows if content in known]
+        if popular:
+            _raise_tiers(cursor, popular)
     return new, raised
 
 
@@ -160,8 +164,30 @@ def _find_names(cursor: Cursor, names: Iterable[str]) -> dict[str, int]:
     )
 
 
-def _contents(cursor: Cursor, claims: Sequence[Claim]) -> dict[Claim, int]:
+def _raise_tiers(cursor: Cursor, pairs: Sequence[tuple[int, int]]) -> None:
+    """Notes with these names how many entries their contents have, up to where it makes a difference."""
+    rows = cursor.execute(
+        "SELECT p.name, (SELECT COUNT(*) FROM (SELECT 1 FROM entry e WHERE e.content = p.content LIMIT %s) x), n.tier"
+        f" FROM {_PAIRS} AS p (name, content) JOIN name n ON n.id = p.name",
+        (POPULAR[-1], *([list(column) for column in zip(*pairs, strict=True)])),
+    ).fetchall()
+    higher: dict[int, int] = {}
+    for name, count, tier in rows:
+        reached = sum(count >= least for least in POPULAR)
+        if reached > max(tier, higher.get(name, 0)):
+            higher[name] = reached
+    if higher:
+        cursor.execute("SELECT 1 FROM name WHERE id = ANY (%s) ORDER BY id FOR UPDATE", (list(higher),))
+        cursor.execute(
+            f"UPDATE name n SET tier = p.tier FROM {_PAIRS} AS p (name, tier) WHERE n.id = p.name AND n.tier < p.tier",
+            (list(higher), list(higher.values())),
+        )
+
+
+def _contents(cursor: Cursor, claims: Sequence[Claim]) -> tuple[dict[Claim, int], set[int]]:
+    """The rows of all, and those that were there before."""
     rows = _find_contents(cursor, claims)
+    known = set(rows.values())
     missing = [claim for claim in claims if claim not in rows]
     if missing:
         made = cursor.execute(
@@ -173,7 +199,7 @@ def _contents(cursor: Cursor, claims: Sequence[Claim]) -> dict[Claim, int]:
         rows.update({tuple(row[:4]): row[4] for row in made})
         if len(made) < len(missing):
             rows.update(_find_contents(cursor, [claim for claim in missing if claim not in rows]))
-    return rows
+    return rows, known
 
 
 def _find_contents(cursor: Cursor, claims: Sequence[Claim]) -> dict[Claim, int]:

@@ -2,7 +2,7 @@
 
 The rule: the same hits in the same order as from SQLite, at a bounded price. A search by words comes in stages, as matches get
 worse: whole words and beginnings of words are looked up in an index of words, the rest in one of three characters. Of each stage
-a window of `LABELS` labels is ranked at a time, in the order of first publication; of one content no more than `ROWS` entries are
+a window of `LABELS` labels is ranked at a time, names of popular contents first; of one content no more than `ROWS` entries are
 looked at. What an index gives is compared again here, by the one meaning of protocol/searching.py. Texts are bound parameters.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from p2pd.tracker import candidates_postgres as candidates
-from p2pd.tracker.candidates_postgres import LIVE, Candidate
+from p2pd.tracker.candidates_postgres import LIVE, TIERS, TOP_TIER, Candidate
 from p2pd.tracker.entries_postgres import digest
 from p2pd.tracker.postgres import Postgres
 from p2pd.tracker.registry import Card, Listing
@@ -35,7 +35,7 @@ class _Held:
     claim: tuple[bytes, bytes, int, int]
     sources: int
     newest: int
-    names: list[tuple[str, str, int]]  # folded, name, row
+    names: list[tuple[str, str, int, int]]  # folded, name, row, tier
 
 
 def search(database: Postgres, query: Query, limit: int, now: float) -> Page:
@@ -65,14 +65,16 @@ class _Finder:
         items: list[tuple[Hit, Place]] = []
         start, key = replace(self._query.after, key=()), self._query.after.key
         while True:  # at most once for each stage
-            stage = start.stage if self._staged else None
+            level = start.stage // TIERS
+            stage = level if self._staged else None
             sql, params = candidates.of_text(self._query, stage, start, LABELS)
             rows = self._rows(sql, **params)
             following: Place | None = None
             if len(rows) == LABELS:
-                following = Place(rows[-1][0], rows[-1][3], stage=start.stage)
-            elif self._staged and start.stage < ELSEWHERE:
-                following = Place(stage=start.stage + 1)
+                tier, name, _, _, content = rows[-1][:5]
+                following = Place(name, content, stage=TIERS * level + TOP_TIER - tier)
+            elif self._staged and level < ELSEWHERE:
+                following = Place(stage=TIERS * (level + 1))
             page = self._ranked(self._contents(rows, stage), start, key, self._limit - len(items), following)
             items += page.items
             if page.next is None or len(items) == self._limit or len(rows) == LABELS:
@@ -82,7 +84,7 @@ class _Finder:
     def _contents(self, rows: Iterable[tuple[Any, ...]], stage: int | None) -> list[Candidate]:
         """The labels of a window by content: those that match (so badly), and are served."""
         found: dict[int, Candidate] = {}
-        for _, name, folded, row, content_id, sha256, size, files, served, sources, newest in rows:
+        for _, _, name, folded, row, content_id, sha256, size, files, served, sources, newest in rows:
             if not served or not self._terms.matches(folded):
                 continue
             rank = self._terms.rank(folded)
@@ -111,7 +113,7 @@ class _Finder:
                     return Page(items, items[-1][1])
                 known = held.get(candidate.row)
                 if known is not None and not self._listed_before(known, candidate.row, start):
-                    names = {name for _, name, _ in known.names}
+                    names = {name for _, name, _, _ in known.names}
                     missing = [name for _, _, name in candidate.names if name not in names]
                     items.append((self._hit(known, missing), replace(start, key=key)))
         return Page(items, following)
@@ -120,12 +122,11 @@ class _Finder:
         """Was the content listed in an earlier stage, or an earlier window of this one?"""
         if not start.stage and not start.name:
             return False
-        for folded, _, name in held.names:
+        level, begun = start.stage // TIERS, (start.stage % TIERS, start.name, start.content)
+        for folded, _, name, tier in held.names:
             if self._terms.matches(folded):
-                level = rank_class(self._terms.rank(folded)) if self._staged else start.stage
-                if level < start.stage or (
-                    level == start.stage and (name, content) <= (start.name, start.content)
-                ):
+                own = rank_class(self._terms.rank(folded)) if self._staged else level
+                if own < level or (own == level and (TOP_TIER - tier, name, content) <= begun):
                     return True
         return False
 
@@ -148,7 +149,7 @@ class _Finder:
     def by_name(self) -> Page:
         rows = self._rows(
             "SELECT l.content FROM name n JOIN label l ON l.name = n.id WHERE n.digest = %(digest)s"
-            f" AND l.content > %(content)s AND {candidates.SERVED} ORDER BY l.content LIMIT %(most)s",
+            " AND l.content > %(content)s ORDER BY l.content LIMIT %(most)s",
             digest=digest(self._query.text),
             content=self._query.after.content,
             most=LABELS,
@@ -198,20 +199,23 @@ class _Finder:
         picky = query.terms.suffix or query.min_size or query.max_size < MAX_FILE
         most = LABELS if picky else min(LABELS, 2 * self._limit)
         rows = self._rows(
-            # the beginning of the name is in an index; the rest of the order is made among those that begin equal
-            "SELECT n.id, n.name, n.folded, l.content FROM name n JOIN label l ON l.name = n.id"
+            # The beginning of the name is in an index; the rest of the order is made among those that begin equal.
+            f"SELECT l.home, l.name, l.folded, l.content, {candidates.served('l.home')} FROM ("
+            "SELECT n.id AS home, n.name, n.folded, b.content FROM (SELECT n.id, n.name, n.folded FROM name n"
             " WHERE left(n.folded, 255) >= left(%(folded)s, 255) AND (n.folded, n.name) >= (%(folded)s, %(name)s)"
-            f" AND (n.name <> %(name)s OR l.content > %(content)s) AND {candidates.SERVED}"
-            " ORDER BY left(n.folded, 255), n.folded, n.name, l.content LIMIT %(most)s",
+            " ORDER BY left(n.folded, 255), n.folded, n.name LIMIT %(names)s) n"
+            " JOIN label b ON b.name = n.id WHERE n.name <> %(name)s OR b.content > %(content)s"
+            " ORDER BY n.folded, n.name, b.content LIMIT %(most)s) l ORDER BY l.folded, l.name, l.content",
             folded=fold(after.text),
             name=after.text,
             content=after.content,
             most=most,
+            names=most + 1,
         )
         found = [
             (row, Place(text=name, content=row), home)
-            for home, name, folded, row in rows
-            if self._terms.matches(folded)
+            for home, name, folded, row, served in rows
+            if served and self._terms.matches(folded)
         ]
         last = Place(text=rows[-1][1], content=rows[-1][3]) if len(rows) == most else None
         return self._in_order([pair[:2] for pair in found], last, homes=[home for _, _, home in found])
@@ -223,8 +227,8 @@ class _Finder:
         names: Sequence[str] = (),
         homes: Sequence[int] = (),
     ) -> Page:
-        """A page of contents as they come. `last`: where to go on when the window was full; `names`: shown first; `homes`: the
-        name row under which each would be listed."""
+        """A page of contents as they come. `last`: where to go on when the window was full; `names`: the one that each must be
+        served under; `homes`: the name row under which each would be listed."""
         items: list[tuple[Hit, Place]] = []
         for begin in range(0, len(found), self._limit):
             part = found[begin : begin + self._limit]
@@ -233,7 +237,9 @@ class _Finder:
                 known = held.get(row)
                 if known is None or not self._query.fits(known.claim[2]):
                     continue
-                matching = [(name, at) for folded, name, at in known.names if self._terms.matches(folded)]
+                matching = [(name, at) for folded, name, at, _ in known.names if self._terms.matches(folded)]
+                if names and not any(name == names[0] for name, _ in matching):
+                    continue
                 if not matching or (homes and any(at < homes[number] for _, at in matching)):
                     continue
                 if len(items) == self._limit:
@@ -247,13 +253,13 @@ class _Finder:
     def _held(self, rows: Sequence[int]) -> dict[int, _Held]:
         """Those of these contents that somebody serves."""
         found: dict[int, _Held] = {}
-        for row, *claim, sources, newest, names, folded, ids in self._rows(
-            "SELECT c.id, c.content_id, c.sha256, c.size, c.files, x.sources, x.newest, y.names, y.folded, y.ids"
+        for row, *claim, sources, newest, names, folded, ids, tiers in self._rows(
+            "SELECT c.id, c.content_id, c.sha256, c.size, c.files, x.sources, x.newest, y.names, y.folded, y.ids, y.tiers"
             " FROM content c CROSS JOIN LATERAL (SELECT COUNT(DISTINCT z.device) AS sources, MAX(z.added_at) AS newest,"
             " array_agg(DISTINCT z.name) AS names FROM (SELECT e.device, e.added_at, e.name FROM entry e"
             f" JOIN device d ON d.id = e.device WHERE e.content = c.id AND {LIVE} LIMIT {ROWS}) z) x"
             " CROSS JOIN LATERAL (SELECT array_agg(n.name) AS names, array_agg(n.folded) AS folded,"
-            " array_agg(n.id) AS ids FROM name n WHERE n.id = ANY (x.names)) y"
+            " array_agg(n.id) AS ids, array_agg(n.tier) AS tiers FROM name n WHERE n.id = ANY (x.names)) y"
             " WHERE c.id = ANY (%(rows)s) AND x.sources > 0",
             rows=list(rows),
         ):
@@ -261,7 +267,7 @@ class _Finder:
                 (claim[0], claim[1], claim[2], claim[3]),
                 sources,
                 newest,
-                sorted(zip(folded, names, ids, strict=True)),
+                sorted(zip(folded, names, ids, tiers, strict=True)),
             )
         return found
 
@@ -270,7 +276,7 @@ class _Finder:
         by_name = self._query.sort is Sort.NAME
         order_of_names = sorted(
             (not matches, self._terms.rank(folded) if matches and not by_name else 0, folded, name)
-            for folded, name, _ in held.names
+            for folded, name, _, _ in held.names
             for matches in (self._terms.matches(folded),)
         )
         names = list(dict.fromkeys([*first, *(name for *_, name in order_of_names)]))[:MAX_HIT_NAMES]

@@ -1,7 +1,7 @@
 """A real PostgreSQL server for tests: started in a temporary directory, on a Unix socket only, ended with the tests.
 
 The rule: nothing of it outlives its user. The server is a child that is told to stop, killed when it does not, and dies with
-us when we are killed. Without PostgreSQL on the machine tests are skipped with a reason, unless P2PD_TEST_POSTGRES is set,
+us when we are killed. Without PostgreSQL on the machine tests are skipped with a reason, unless P2PD_TEST_EVERYTHING is set,
 as in .ci/run.
 """
 

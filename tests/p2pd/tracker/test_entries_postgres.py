@@ -88,3 +88,12 @@ def test_what_somebody_else_has_stays(do: Do) -> None:
     assert do(lambda cursor: entries.drop(cursor, 7, OLD, 9)) == 0
     assert do(lambda cursor: entries.drop(cursor, 7, NEW, 9)) == 1
     assert count(do) == (1, 1, 1, 1, 0)
+
+
+def test_names_of_contents_that_many_have_are_marked(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "POPULAR", (2, 3))
+    for device in range(4):
+        shared = [entry(1, "a"), entry(10 + device, f"own {device}")]
+        do(lambda cursor, device=device, shared=shared: entries.add(cursor, device, NEW, shared, False))
+    rows = do(lambda cursor: cursor.execute("SELECT name, tier FROM name WHERE tier > 0").fetchall())
+    assert rows == [("a", 2)]

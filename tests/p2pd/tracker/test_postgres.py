@@ -214,7 +214,7 @@ def test_whoever_is_in_the_way_of_another_is_tried_again(database: Postgres) -> 
         database.run(work)
 
     assert not at_once(lambda: change(1, 2), lambda: change(2, 1))
-    assert len(tries) == 3, "one of the two was the victim of a deadlock, once"
+    assert len(tries) >= 3, "one of the two was the victim of a deadlock"
 
 
 def test_a_session_that_the_server_ended_is_replaced_in_the_same_call(database: Postgres) -> None:

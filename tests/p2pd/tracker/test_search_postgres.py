@@ -114,3 +114,28 @@ def test_a_listing_under_way_is_found_as_it_comes(registry: PostgresRegistry) ->
     announce(registry, 1)
     publish(registry, 1, 0, 5, [entry(1, "alpha 1")], reset=True, more=True)
     assert found(registry, Asked("alpha"), 9)[0][1] == ["alpha 1"]
+
+
+def test_of_too_many_matches_those_that_many_have_are_ranked_first(
+    registry: PostgresRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for who in range(5):
+        join(
+            registry,
+            who,
+            *(entry(10 * who + n, f"alpha {who}{n}") for n in range(5)),
+            entry(99, "alpha loved"),
+        )
+    monkeypatch.setattr(search_postgres, "LABELS", 4)
+    hits = find(registry, "alpha", page=3)
+    assert hits[0].names == ["alpha loved"]
+    assert len({hit.content_id for hit in hits}) == len(hits) == 26
+
+
+def test_a_name_that_only_the_absent_gave_finds_nothing(registry: PostgresRegistry) -> None:
+    join(registry, 1, entry(1, "old name"))
+    join(registry, 2, entry(1, "new name"))
+    registry.depart(device(1), 1.0)
+    assert find(registry, "old name", By.NAME, now=1.0) == []
+    assert find(registry, "old", now=1.0) == []
+    assert [hit.names for hit in find(registry, "new name", By.NAME, now=1.0)] == [["new name"]]

@@ -191,6 +191,8 @@ def _run(words: Sequence[str], session: Session | None) -> int:
         return OK
     values = args.parse(parser, rest)
     if values.columns is not None:
+        if not hasattr(module, "VIEW"):
+            raise Fault("usage", f"{command} has no columns")
         module.VIEW.check(values.columns.split(","))
     name = ALIASES.get(command, command)
     if session is not None:

@@ -38,7 +38,7 @@ WAY_BACK_SECONDS = 0.25  # kept from the daemon's deadline for its answer to tra
 HANDSHAKE_MILLISECONDS = 3000  # without --timeout: something that is no p2pd listens there, or one that hangs
 WINDOW = 16  # requests under way when a command has many arguments: hides round trips, lets the daemon batch
 NEVER_MILLISECONDS = 3_600_000  # until libzmq would reconnect by itself
-CONNECT_TRIES = 5  # a daemon whose backlog is full refuses libzmq but not a blocking connect
+LOOK_SECONDS = 0.1  # for one look whether somebody is there
 LAST_WORDS_MILLISECONDS = 20  # for an answer that the monitor's news of the end overtook
 HANG_HINT = "look at its log; p2pctl ping --wait-daemon 60 waits until it answers"
 START_HINT = "start it with: p2pd peer --tracker HOST"
@@ -151,7 +151,7 @@ class Client:
 
     def gone(self) -> bool:
         """True when nobody answers at the socket any more (a fresh look, not this connection)."""
-        return _diagnose(self.path) is not None
+        return _diagnose(self.path, LOOK_SECONDS) is not None
 
     def close(self) -> None:
         """Drop the connection; what the daemon works on goes on."""
@@ -187,7 +187,9 @@ class Client:
         """Connect to `path`: None, or why not."""
         import zmq
 
-        for _ in range(CONNECT_TRIES):
+        left = self._remaining(False) if self._deadline is not None else HANDSHAKE_MILLISECONDS / 1000
+        end = time.monotonic() + (left or 0.0)
+        while True:
             self._open(path)
             event = self._first_event()
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
@@ -195,8 +197,14 @@ class Client:
             self.close()
             if event != zmq.EVENT_CLOSED:
                 break  # connected, but not to one of us
-            if (fault := _diagnose(path)) is not None:
+            # A daemon whose backlog is full refuses libzmq, but a blocking connect waits for a place.
+            left = end - time.monotonic()
+            if (fault := _diagnose(path, max(left, LOOK_SECONDS))) is not None:
                 return fault
+            if left <= 0.0 and self._deadline is not None:
+                raise self._late()
+            if left <= 0.0:
+                break
         return Fault(
             "no_daemon", f"nobody answers at {path}: what listens there hangs, or is no p2pd", HANG_HINT
         )
@@ -342,12 +350,15 @@ def _missing(path: str) -> Fault | None:
     return None
 
 
-def _diagnose(path: str) -> Fault | None:
-    """Why a connection to `path` fails; None if it does not."""
+def _diagnose(path: str, seconds: float) -> Fault | None:
+    """Why a connection to `path` fails; None if it does not, or there is no place for it within `seconds`."""
     import socket
+    from struct import pack
 
+    timeval = pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))  # socket(7)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(HANDSHAKE_MILLISECONDS / 1000)
+        # Not settimeout: it makes the socket non-blocking, and then a full backlog is an error at once.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
         try:
             probe.connect(path)
         except PermissionError:

@@ -112,7 +112,12 @@ class Fetching:
         """All transfers, newest first."""
         asked = read_params.read(read_params.Transfers, params)
         limit = asked.limit or CONTROL_PAGE
-        found = self._peer().downloads.page(limit, asked.cursor)
+        try:
+            found = self._peer().downloads.page(limit, asked.cursor)
+        except Fault as fault:
+            if asked.cursor is None or fault.code != "not_found":
+                raise
+            raise Fault("usage", "bad cursor", "take it from `next` of the page before") from fault
         items, rest = cut([self._transfer(one) for one in found])
         more = rest or len(found) == limit
         after = items[-1]["transfer"] if more and items else None

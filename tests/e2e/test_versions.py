@@ -60,8 +60,8 @@ def test_a_daemon_of_tomorrow(swarm: Swarm) -> None:
     daemon.environ["PYTHONPATH"] = release(
         swarm.folder("tomorrow"),
         p2pd__control__api=(
-            '"pid": os.getpid()}\n\n    async def version',
-            '"pid": os.getpid(), "colour": "red"}\n\n    async def version',
+            '"uptime_s": self._status.uptime(),',
+            '"uptime_s": self._status.uptime(), "colour": "red",',
         ),
     )
     daemon.start()

@@ -1,0 +1,380 @@
+"""The client's contract over real daemons: every command in every shape, what they agree on, and what a failure prints.
+
+p2pctl runs in this process (its own processes are in tests/p2pctl/test_process.py and tests/e2e/test_exit_statuses.py): one pair of
+daemons serves hundreds of runs. What is right of one command alone is in that command's tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from p2pctl import cli
+from p2pctl.render import View
+from tests.fakes.processes import Daemon, Result, Swarm, make_file
+from tests.fakes.schemas import validate_line, validate_run
+from tests.test_schemas import WITHOUT_DOCUMENT
+
+SHAPES = ("--json", "--jsonl", "--tsv", "-q", "")
+
+LIFE = """
+alice: add {file}
+alice: add {file}
+alice: add -r {folder} --exclude *.o
+alice: add -r {folder} --dry-run
+alice: add {dir}/later.bin --no-wait
+alice: list
+alice: rescan
+alice: rescan {folder}
+alice: verify {file}
+alice: verify --all
+alice: info {name}
+bob: search {name}
+bob: search nothing-at-all
+bob: search {name} --sort size --limit 1 --ext bin
+bob: all_files
+bob: all_files --limit 1
+bob: info {name}
+bob: peers
+bob: peers {name}
+bob: download {name} -o {target}
+bob: download {name} -o {target} --exists skip
+bob: download {name} -o {target} --exists rename --no-wait
+bob: download {folder_name} -o {target} --exists overwrite
+bob: transfers
+bob: transfers --state done --limit 1
+bob: wait {transfer}
+bob: wait --any {transfer}
+bob: pause {transfer}
+bob: resume {transfer}
+bob: retry {transfer}
+bob: cancel {transfer}
+bob: cancel --all
+bob: events --no-follow --kind transfer.created --kind 'limit.*'
+bob: events --since 0 --count 2
+bob: limit
+bob: limit up 1G
+bob: limit up default
+alice: ban 203.0.113.0/24 --for 2d --reason rubbish
+alice: bans
+alice: unban 203.0.113.0/24
+alice: unban 203.0.113.0/24
+alice: tracker status
+alice: tracker peers
+alice: tracker files {name}
+alice: tracker expire
+bob: rotate --status
+bob: rotate --status --all
+bob: status
+alice: status
+bob: ping
+bob: ping --wait-daemon 5
+bob: version
+bob: version --daemon
+bob: help
+bob: help all-files
+bob: completion bash
+alice: remove {name}
+alice: remove {folder_name}
+alice: shutdown --no-wait
+"""
+"""Command lines in order; a shape is put before each. The last ends that daemon, which is started again."""
+
+FAILURES: dict[str, str] = {
+    "info nobody-has-this": "not_found",
+    "remove nobody-has-this": "not_found",
+    "download nobody-has-this": "not_found",
+    "search nobody-has-this --require": "not_found",
+    "peers nobody-has-this": "not_found",
+    "rescan /nobody/has/this": "not_found",
+    "verify nobody-has-this": "not_found",
+    "add /nobody/has/this": "not_found",
+    "wait t-99999": "not_found",
+    "pause t-99999": "not_found",
+    "retry t-99999": "not_found",
+    "info sha256:xyz": "usage",
+    "add /dev/null": "usage",
+    "search x --sort siz": "usage",
+    "transfers --state don": "usage",
+    "transfers --cursor nonsense": "usage",
+    "list --cursor nonsense": "usage",
+    "events --since nonsense": "usage",
+    "limit up 5": "usage",
+    "limit sideways": "usage",
+    "ban not-a-peer": "usage",
+    "tracker status": "refused",
+    "tracker statsu": "usage",
+    "verify": "usage",
+    "pause": "usage",
+    "nonsense": "usage",
+    "list --nonsense": "usage",
+    "list --limit 0": "usage",
+    "--timeout never list": "usage",
+    "--tsv list --columns nam": "usage",
+}
+
+Main = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Daemon]]:
+    """alice, a peer with a tracker, and bob."""
+    with Swarm(tmp_path_factory.mktemp("contract")) as swarm:
+        alice = swarm.make("alice", "peer", "--with-tracker").start()
+        yield {"alice": alice, "bob": swarm.peer("bob", alice).connected()}
+
+
+@pytest.fixture
+def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Main:
+    """p2pctl in this process; everything it prints for programs is validated."""
+
+    def main(daemon: Daemon, *words: str) -> Result:
+        capsysbinary.readouterr()
+        status = cli.main(["--home", str(daemon.home), *words])
+        captured = capsysbinary.readouterr()
+        result = Result(status, captured.out.decode("utf-8", "surrogateescape"), captured.err.decode())
+        validate_run(list(words), *vars(result).values())
+        return result
+
+    return main
+
+
+def view_of(words: list[str]) -> View:
+    name = cli.ALIASES.get(words[0], words[0])
+    module, _ = cli.load(name)
+    if name == "add" and "--dry-run" in words:
+        view: View = module.PLAN
+    elif name == "download" and "--no-wait" in words:
+        view = module.BEGUN
+    elif name == "tracker":
+        view = getattr(module, {"expire": "EXPIRED"}.get(words[1], words[1].upper()))
+    elif name == "rotate":
+        view = module.DEVICES
+    else:
+        view = module.VIEW
+    return view
+
+
+def unescape(cell: str) -> str:
+    r"""The text of a cell: \t, \n, \r and \\ stand for what they do in many languages."""
+    marks = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\\\": "\\"}
+    out, rest = "", cell
+    while rest:
+        if rest[0] == "\\":
+            out, rest = out + marks[rest[:2]], rest[2:]
+        else:
+            out, rest = out + rest[0], rest[1:]
+    return out
+
+
+def check(shape: str, words: list[str], result: Result) -> None:
+    """What holds for any command that did what it should."""
+    where = f"{words} {result}"
+    assert result.status == 0, where
+    view = view_of(words)
+    if shape == "--json":
+        assert result.err == "", where
+        assert result.out.count("\n") == 1, where
+    elif shape == "--jsonl":
+        for line in result.err.splitlines():
+            assert validate_line(line)["schema"] == "p2p.warning/1", where
+    elif shape == "--tsv":
+        for line in result.out.splitlines():
+            assert len(line.split("\t")) == len(view.columns), where
+    else:
+        assert "\x1b" not in result.out + result.err, where
+    if shape:
+        assert "Traceback" not in result.err
+        assert result.out == "" or result.out.endswith("\n"), where
+
+
+def test_each_command_is_in_the_life_of_the_stage() -> None:
+    shown = {line.split()[1] for line in LIFE.strip().splitlines()}
+    assert shown.isdisjoint(WITHOUT_DOCUMENT)
+    assert shown | WITHOUT_DOCUMENT.keys() == cli.summaries().keys()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=[shape or "human" for shape in SHAPES])
+def test_every_command(stage: dict[str, Daemon], run: Main, shape: str) -> None:
+    alice, bob = stage.values()
+    directory = alice.home.parent / f"of {shape}"
+    target = directory / "in\tand\nout"
+    folder = directory / f"folder{shape}"
+    for path in (folder, target):
+        path.mkdir(parents=True)
+    name = f"file{shape}.bin"
+    make_file(directory / name, 100_000, seed=len(shape))
+    make_file(directory / "later.bin", 10, seed=9)
+    make_file(folder / "inside", 5000, seed=3 + len(shape))
+    make_file(folder / "left.o", 10)
+    places = {
+        "dir": directory,
+        "file": directory / name,
+        "folder": folder,
+        "target": target,
+        "name": name,
+        "folder_name": folder.name,
+        "transfer": "-",
+    }
+    for line in LIFE.strip().splitlines():
+        who, _, words = line.partition(": ")
+        argv = [word.format_map(places) for word in shlex.split(words)]
+        result = run(stage[who], *([shape] if shape else []), *argv)
+        check(shape, argv, result)
+        if argv[0] == "transfers":
+            places["transfer"] = bob.call("transfers")["items"][0]["transfer"]
+        if argv[0] == "download":
+            bob.finish(bob.call("transfers")["items"][0]["transfer"])
+    assert alice.wait() == 0
+    alice.start()
+    bob.connected()
+
+
+@pytest.fixture(scope="module")
+def shared(stage: dict[str, Daemon]) -> dict[str, Daemon]:
+    """alice shares files in a directory with a strange name, and a folder; bob has one of them."""
+    alice, bob = stage.values()
+    directory = alice.home.parent / "tab\there\nand \\ there"
+    (directory / "tree").mkdir(parents=True)
+    for number in range(3):
+        alice.ok("add", make_file(directory / f"shared {number}.bin", 1000 + number, seed=number))
+    make_file(directory / "tree/leaf", 77)
+    alice.ok("add", "-r", directory / "tree")
+    bob.connected().ok("download", "shared 1.bin", "-o", directory)
+    return stage
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list",
+        "all_files",
+        "search shared",
+        "info 'shared 1.bin' 'shared 2.bin'",
+        "transfers",
+        "peers",
+        "help list",
+    ],
+)
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_the_shapes_say_the_same(shared: dict[str, Daemon], run: Main, who: str, words: str) -> None:
+    argv = shlex.split(words)
+    view, daemon = view_of(argv), shared[who]
+    items = run(daemon, "--json", *argv).items
+    if (who, words) != ("alice", "transfers"):
+        assert items
+    assert [json.loads(line) for line in run(daemon, "--jsonl", *argv).out.splitlines()] == items
+    quiet = run(daemon, "-q", *argv)
+    assert quiet.out == "".join(f"{item[view.quiet]}\n" for item in items)
+    for names in (list(view.columns), [*view.columns, *view.more]):
+        got = run(daemon, "--tsv", "--header", "--columns", ",".join(names), *argv)
+        head, *rows = got.out.splitlines()
+        assert head.split("\t") == names
+        for row, item in zip(rows, items, strict=True):
+            cells = dict(zip(names, row.split("\t"), strict=True))
+            for name, cell in cells.items():
+                if name not in item:
+                    continue  # shown when it is asked for: search --columns peers
+                value = item[name]
+                if value is None:
+                    assert cell == ""
+                elif isinstance(value, str):
+                    assert unescape(cell) == value
+                else:
+                    assert json.loads(unescape(cell)) == value
+    assert run(daemon, "--tsv", *argv).out == "".join(
+        line + "\n" for line in run(daemon, "--tsv", "--header", *argv).out.splitlines()[1:]
+    )
+
+
+@pytest.mark.parametrize("line", FAILURES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_failure_prints_nothing_but_why(stage: dict[str, Daemon], run: Main, shape: str, line: str) -> None:
+    words = [*([shape] if shape and "--tsv" not in line else []), *shlex.split(line)]
+    result = run(stage["bob"], *words)
+    expected = FAILURES[line]
+    assert result.out == ""
+    if "--json" in words or "--jsonl" in words:
+        [error] = map(validate_line, result.err.splitlines())
+        assert (error["code"], error["exit"]) == (expected, result.status)
+    else:
+        assert result.err.startswith("p2pctl: ")
+        assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_several_arguments_some_of_which_fail(shared: dict[str, Daemon], run: Main, shape: str) -> None:
+    """What worked is on stdout, what failed on stderr, line for line; a document has both."""
+    result = run(shared["alice"], *([shape] if shape else []), "info", "gone", "shared 1.bin", "lost")
+    assert result.status == 12
+    if shape == "--json":
+        assert [item["name"] for item in result.items] == ["shared 1.bin"]
+        assert [failed["subject"] for failed in result.document["failed"]] == ["gone", "lost"]
+        assert result.document["partial"] is True
+    elif shape:
+        assert result.out.count("\n") == 1
+    if shape in ("--json", "--jsonl"):
+        errors = [validate_line(line) for line in result.err.splitlines()]
+        assert [error["subject"] for error in errors] == ["gone", "lost"]
+    else:
+        assert [line for line in result.err.splitlines() if line.startswith("p2pctl: ")] == [
+            "p2pctl: gone: nobody shares 'gone'",
+            "p2pctl: lost: nobody shares 'lost'",
+        ]
+
+
+def test_all_of_several_fail(shared: dict[str, Daemon], run: Main) -> None:
+    """The document is there all the same: it says which failed."""
+    result = run(shared["alice"], "--json", "info", "gone", "lost")
+    assert (result.status, result.items, len(result.document["failed"])) == (4, [], 2)
+
+
+def test_what_is_done_twice_is_done_once(shared: dict[str, Daemon], run: Main, tmp_path: Path) -> None:
+    alice, bob = shared.values()
+    path = make_file(tmp_path / "once.bin", 1234, seed=77)
+    assert [run(alice, "--json", "add", str(path)).items[0]["added"] for _ in range(2)] == [True, False]
+    into = str(tmp_path / "in.bin")
+    first, again = (run(bob, "--json", "download", "once.bin", "-o", into, "--exists", "skip") for _ in "ab")
+    assert (first.items[0]["state"], again.items[0]["state"]) == ("done", "skipped")
+    transfer = first.items[0]["transfer"]
+    for command in ("pause", "resume", "retry", "cancel"):
+        result = run(bob, "--json", command, transfer)
+        assert (result.status, result.items[0]["changed"], len(result.document["warnings"])) == (0, False, 1)
+    for _ in range(2):
+        assert run(bob, "--json", "limit", "down", "3M").items[0]["limit_bytes_per_s"] == 3 << 20
+    run(bob, "limit", "default")
+    # what is not there cannot be removed again
+    assert [run(alice, "remove", "once.bin").status for _ in range(2)] == [0, 4]
+
+
+ALONE = {"help", "completion"}
+"""Commands that no daemon is asked for."""
+
+
+def test_a_daemon_that_hangs(stage: dict[str, Daemon], run: Main, tmp_path: Path) -> None:
+    """--timeout ends every command that would wait for it; afterwards nothing is wrong with it."""
+    bob = stage["bob"].connected()
+    make_file(tmp_path / "file", 10)
+    lines = {line.split()[1]: line.partition(": ")[2] for line in LIFE.strip().splitlines()}
+    places = dict.fromkeys(("file", "dir", "folder", "target"), str(tmp_path))
+    places |= {"name": "name", "folder_name": "folder", "transfer": "t-1"}
+    os.kill(bob.pid, signal.SIGSTOP)
+    try:
+        for command in lines.keys() - ALONE:
+            words = [word.format_map(places) for word in shlex.split(lines[command])]
+            began = time.monotonic()
+            result = run(bob, "--json", "--timeout", "0.1", *words)
+            assert time.monotonic() - began < 3.0, words
+            assert (result.status, result.error["code"]) == (6, "timeout"), (words, result)
+            # events are an answer without an end: what came until then is one, and `next` where to go on
+            assert not result.out or command == "events", (words, result)
+    finally:
+        os.kill(bob.pid, signal.SIGCONT)
+    assert run(bob, "ping", "--wait-daemon", "20").status == 0

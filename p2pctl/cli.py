@@ -57,6 +57,9 @@ COMMANDS: dict[str, dict[str, str]] = {
     "control": {
         "limit": "show or set the limits of bandwidth",
         "status": "tell how the daemon is doing",
+        "logs": "show the last lines of the daemon's log, and those that follow",
+        "config": "show and change the settings of the daemon",
+        "reload": "let the daemon read its settings again",
         "events": "show what happens in the daemon, as it happens",
         "ping": "check that the daemon answers",
         "shutdown": "stop the daemon",

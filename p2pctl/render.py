@@ -269,6 +269,13 @@ def report(fault: Fault, shape: str, subject: str = "") -> None:
             if isinstance(match, dict):
                 size = format_size(match.get("size_bytes") or 0)
                 note(f"  {safe(str(match.get('id'))[:16])}  {size:>10}  {safe(str(match.get('name')))}")
+    problems = fault.details.get("problems")
+    if isinstance(problems, list) and len(problems) > 1:  # a single one is the message itself
+        for problem in problems:
+            if isinstance(problem, dict):
+                note(f"  {safe(str(problem.get('message')))}")
+                if problem.get("hint"):
+                    note(f"    hint: {safe(str(problem['hint']))}")
     if fault.hint:
         note(f"  hint: {safe(fault.hint)}")
 

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 import resource
-import signal
 import sys
 import threading
 import time
@@ -21,15 +20,18 @@ from functools import partial
 
 import zmq
 
+from p2pd.applying import register_peer
 from p2pd.config import Settings
 from p2pd.control.api import ControlApi
 from p2pd.control.fetching import describe
+from p2pd.control.loglines import LogLines
 from p2pd.control.operating import Operating
 from p2pd.control.rotating import Rotating
 from p2pd.control.server import ControlServer
 from p2pd.control.status import Status
+from p2pd.control.tuning import TuningMethods
 from p2pd.events import Events
-from p2pd.happenings import DaemonStarted, DaemonStopping, PeerBanned
+from p2pd.happenings import ConfigReloaded, DaemonStarted, DaemonStopping, PeerBanned
 from p2pd.net.addresses import Endpoint, format_endpoint, is_loopback, primary_address
 from p2pd.net.admission import Admission
 from p2pd.net.bridge import run_on
@@ -43,12 +45,14 @@ from p2pd.peer.hooks import HookSettings
 from p2pd.peer.service import DOMAIN as PEER_DOMAIN
 from p2pd.peer.service import PeerService, QueueLimits, Reactors
 from p2pd.rotation import Rotation
+from p2pd.supervision import Supervision
 from p2pd.tracker.operating import Operator
 from p2pd.tracker.policy import Figures, Policy
 from p2pd.tracker.reach import Prober
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import TrackerServer, system_rng
 from p2pd.tracker.service import TrackerService
+from p2pd.tuning import Change
 from protocol import limits
 from protocol.frames import Feature
 from protocol.handshake import Dialect, Info
@@ -68,7 +72,15 @@ SWITCH_SECONDS = 0.001  # the interpreter's default of 5 ms lets a key exchange 
 class App:
     """One daemon, from start to end. Use `run`."""
 
-    def __init__(self, settings: Settings, ring: Ring, device: DeviceKey, tracker_device: DeviceKey) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ring: Ring,
+        device: DeviceKey,
+        tracker_device: DeviceKey,
+        supervision: Supervision,
+    ) -> None:
+        self._supervision = supervision
         self._settings = settings
         self._keyring = Keyring(ring)
         self._rotation = Rotation(settings.home, self._keyring, self._rotated)
@@ -87,6 +99,7 @@ class App:
         self._control: ControlServer | None = None
         self._events = Events()
         self._watchdog: threading.Timer | None = None
+        self._own_tracker: dict[Endpoint, Endpoint] = {}
         self._rotating: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
@@ -101,14 +114,13 @@ class App:
 
     async def run(self) -> None:
         """Everything. Raises Fault when it cannot start."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
+        self._supervision.begin(self.stop)
         try:
             await self._start()
             await self._stopping.wait()
         finally:
             await self._close()
+            await self._supervision.close()
             if self._watchdog is not None:
                 self._watchdog.cancel()
 
@@ -119,7 +131,6 @@ class App:
         self._rotation.start()
         self._rotating = asyncio.create_task(self._rotation.run(), name="rotation")
         self._zap.start()
-        trackers = list(settings.trackers)
         lines = []
         if settings.tracker_listen is not None:
             port = self._build_tracker(settings.tracker_listen, self._identity(self._tracker_device))
@@ -128,12 +139,13 @@ class App:
             )
             lines.append(f"Tracker listening on {where}")
             self._tracker_shown = where
-            if settings.role == "peer":
-                # A port of 0 is known only now; the peer of this process dials its own tracker.
-                own = Endpoint(settings.tracker_listen.host or "127.0.0.1", settings.tracker_listen.port)
-                trackers = [Endpoint(own.host, port) if tracker == own else tracker for tracker in trackers]
+            # A port of 0 is known only now; the peer of this process dials its own tracker.
+            host = settings.tracker_listen.host or "127.0.0.1"
+            self._own_tracker = {Endpoint(host, settings.tracker_listen.port): Endpoint(host, port)}
         if settings.peer_listen is not None:
-            port = self._build_peer(settings.peer_listen, self._identity(self._device), trackers)
+            port = self._build_peer(
+                settings.peer_listen, self._identity(self._device), self._trackers(settings)
+            )
             announce = settings.peer_announce.host if settings.peer_announce else ""
             self._peer_shown = format_endpoint(self._shown_host(settings.peer_listen, announce), port)
             lines.append(f"Peer listening on {self._peer_shown}")
@@ -141,9 +153,14 @@ class App:
             reactor.start()
         if self._peer is not None:
             await self._peer.start()
+            register_peer(self._supervision.tuning, self._peer, self._trackers)
+        self._supervision.tuning.told = self._reloaded
         self._bind_control()
+        assert self._control is not None
+        await self._control.answers()
         for line in lines:
             print(line, flush=True)
+        self._supervision.ready(self._reactors, self._summary)
         key = self._keyring.current
         log.info(
             "= p2pd %s, network %s, epoch %d, key check %s", VERSION, key.network, key.epoch, key.check_value
@@ -151,6 +168,25 @@ class App:
 
     _tracker_shown = ""
     _peer_shown = ""
+
+    def _reloaded(self, changes: list[Change]) -> None:
+        changed = [change.key for change in changes if change.applied]
+        waiting = [change.key for change in changes if not change.applied]
+        self._events.tell(ConfigReloaded(changed, waiting))
+
+    def _trackers(self, settings: Settings) -> list[Endpoint]:
+        """Those to dial."""
+        return [self._own_tracker.get(tracker, tracker) for tracker in settings.trackers]
+
+    def _summary(self) -> str:
+        """One line for the service manager."""
+        words = [f"tracker on {self._tracker_shown}"] if self._tracker_shown else []
+        if self._peer is not None:
+            counts = self._peer.downloads.counts()
+            words.append(f"peer on {self._peer_shown}")
+            words.append(f"downloads: {counts['active']} active, {counts['queued']} queued")
+            words.append(f"uploads: {self._peer.uploads.active}")
+        return "; ".join(words)
 
     def _identity(self, device: DeviceKey) -> Identity:
         info = Info(f"p2pd/{VERSION}", features=FEATURES)
@@ -244,7 +280,12 @@ class App:
         own = {self._device.device_id, self._tracker_device.device_id}
         rotating = Rotating(self._rotation, own)
         operating = Operating(self._peer, self._operator)
-        more = {**rotating.methods, **operating.methods}
+        more = {
+            **rotating.methods,
+            **operating.methods,
+            **TuningMethods(self._supervision).methods,
+            "logs": LogLines(self._supervision.log.ring).logs,
+        }
         api = ControlApi(status, self._peer, self.stop, self._events, more)
         self._control = ControlServer(self._context, settings.socket, api.methods)
         self._control.bind()
@@ -258,6 +299,7 @@ class App:
 
     async def _close(self) -> None:
         began = time.monotonic()
+        self._supervision.stopping()
         if self._control is not None:
             await asyncio.sleep(LAST_WORDS_SECONDS)
             await self._control.close()
@@ -308,7 +350,13 @@ def _give_way(nice: int) -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def serve(settings: Settings, ring: Ring, device: DeviceKey, tracker_device: DeviceKey) -> None:
+def serve(
+    settings: Settings,
+    ring: Ring,
+    device: DeviceKey,
+    tracker_device: DeviceKey,
+    supervision: Supervision,
+) -> None:
     """Runs the daemon until it is stopped. The home is locked by the caller. Raises Fault when it cannot start.
 
     `tracker_device` is the tracker's identity; it differs from `device` when both roles run in one process.
@@ -321,6 +369,6 @@ def serve(settings: Settings, ring: Ring, device: DeviceKey, tracker_device: Dev
     _give_way(settings.nice)
 
     async def main() -> None:
-        await App(settings, ring, device, tracker_device).run()
+        await App(settings, ring, device, tracker_device, supervision).run()
 
     asyncio.run(main())

@@ -205,7 +205,8 @@ def _run(args: argparse.Namespace) -> int:
     from p2pd import config, overlay
 
     role = getattr(args, "role", command)
-    settings = config.load(role, vars(args), os.environ)
+    sources = config.gather(role, vars(args), os.environ)
+    settings = config.compose(sources)
     if command != "paths":
         config.check_trackers(settings)
     if command == "check":
@@ -221,7 +222,7 @@ def _run(args: argparse.Namespace) -> int:
             "overlay": str(overlay.path(settings.home)),
         }
         return _show(args.json, paths)
-    return _serve(args, settings)
+    return _serve(args, sources)
 
 
 def _path(path: Any) -> str | None:
@@ -237,11 +238,19 @@ def _show(as_json: bool, values: dict[str, Any]) -> int:
     return 0
 
 
-def _serve(args: argparse.Namespace, settings: Any) -> int:
+def _serve(args: argparse.Namespace, sources: Any) -> int:
     from p2pd import app, logs, secrets
+    from p2pd.applying import open_log_file, register_log
     from p2pd.lock import HomeLock
+    from p2pd.notify import Notifier
+    from p2pd.supervision import Supervision
+    from p2pd.tuning import Tuning
 
-    logs.setup(settings.log_level, settings.log_format, sys.stderr)
+    tuning = Tuning(sources)
+    settings = tuning.settings
+    to_journal = logs.journal(os.environ, 2)
+    log = logs.setup(settings.log_level, settings.log_format, sys.stderr, to_journal=to_journal)
+    notifier = Notifier(os.environ)
     with HomeLock(settings.home):
         ring = secrets.network_ring(
             settings.home,
@@ -258,7 +267,14 @@ def _serve(args: argparse.Namespace, settings: Any) -> int:
         device = tracker_device = secrets.load_or_make_device_key(settings.home)
         if settings.role == "peer" and settings.tracker_listen is not None:
             tracker_device = secrets.load_or_make_device_key(settings.home, secrets.TRACKER_DEVICE_FILE)
-        app.serve(settings, ring, device, tracker_device)
+        open_log_file(log, settings)
+        register_log(tuning, log)
+        try:
+            app.serve(settings, ring, device, tracker_device, Supervision(tuning, log, notifier))
+        finally:
+            log.finish()
+            log.set_file(None)
+            notifier.close()
     return 0
 
 

@@ -8,6 +8,7 @@ are read is in p2pd/kinds.py, where they come from in p2pd/layers.py, what happe
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,6 +25,7 @@ from protocol.limits import MAX_FILES, MAX_FILES_PER_DEVICE, MAX_FILES_PER_NETWO
 
 TRACKER_PORT = 9000
 PEER_PORT = 8001
+_NAMED = {"peer": {"tracker.listen": "--tracker-listen"}}  # flags that are not called as their settings
 MAX_SOCKET_PATH = 107  # octets of sun_path that Linux takes
 
 
@@ -57,10 +59,15 @@ KEYS: dict[str, Key] = {
     ),
     "limit.down": Key(0, kinds.rate, "octets a second from other peers", live=True),
     "hooks.download_done": Key(
-        [], kinds.argv, "program and arguments to run when a download is done; docs/hooks.md tells more"
+        [],
+        kinds.argv,
+        "program and arguments to run when a download is done; docs/hooks.md tells more",
+        live=True,
     ),
-    "hooks.download_failed": Key([], kinds.argv, "the same when a download failed for good"),
-    "hooks.timeout_s": Key(60, kinds.count(1, 86_400), "seconds after which a hook's program is killed"),
+    "hooks.download_failed": Key([], kinds.argv, "the same when a download failed for good", live=True),
+    "hooks.timeout_s": Key(
+        60, kinds.count(1, 86_400), "seconds after which a hook's program is killed", live=True
+    ),
     "tracker.listen": Key(str(TRACKER_PORT), kinds.listen(TRACKER_PORT), "[HOST:]PORT of the tracker"),
     "tracker.announce": Key("", kinds.text, "HOST that others should use for this machine"),
     "quota.device_searches_per_s": Key(
@@ -88,6 +95,14 @@ KEYS: dict[str, Key] = {
         "info", kinds.choice("debug", "info", "warning", "error"), "least level that is logged", live=True
     ),
     "log.format": Key("text", kinds.choice("text", "json"), "text or json lines", live=True),
+    "log.file": Key(
+        "",
+        kinds.path,
+        "a file for the log too, such as p2pd.log (relative: in the home); empty: none",
+        live=True,
+    ),
+    "log.file_size": Key("10M", kinds.size, "octets of that file, then it is turned", live=True),
+    "log.file_count": Key(3, kinds.count(0, 100), "older ones that are kept", live=True),
 }
 
 
@@ -132,6 +147,9 @@ class Settings:
     log_format: str
     hooks: Mapping[str, list[str]]  # programs with their arguments
     hook_seconds: int
+    log_file: Path | None
+    log_file_size: int  # octets
+    log_file_count: int
     config_file: Path | None
 
 
@@ -190,7 +208,7 @@ def gather(role: str, flags: Mapping[str, Any], environ: Mapping[str, str]) -> S
     path = kinds.absolute(named) if named else default_config_file()
     file = _read(path, bool(named), problems)
     given: dict[str, Layer] = {
-        FLAG: layers.from_flags(flags, KEYS, problems),
+        FLAG: layers.from_flags(flags, KEYS, problems, _NAMED.get(role, {})),
         ENVIRONMENT: layers.from_environment(environ, KEYS, problems),
         FILE: {} if file is None else layers.from_document(file, KEYS, problems),
     }
@@ -215,7 +233,8 @@ def _read(path: Path, must_exist: bool, problems: list[Problem]) -> tomlfile.Doc
             message = f"cannot read {path}: there is no such file"
             problems.append(Problem(str(path), "", message, "name another one with --config"))
     except Fault as fault:
-        problems.append(Problem(str(path), "", fault.message, fault.hint))
+        where = re.match(re.escape(f"{path}:") + r"\d+", fault.message)
+        problems.append(Problem(where[0] if where else str(path), "", fault.message, fault.hint))
     return None
 
 
@@ -235,12 +254,21 @@ def _check_socket(sources: Sources, problems: list[Problem]) -> None:
         problems.append(Problem("", "daemon.socket", message, hint))
 
 
+def check(sources: Sources) -> None:
+    """Raises Fault usage when values that are good one by one make no daemon together."""
+    problems: list[Problem] = []
+    _check_socket(sources, problems)
+    if problems:
+        raise layers.fault(problems)
+    check_trackers(compose(sources))
+
+
 def compose(sources: Sources, values: Mapping[str, Any] | None = None) -> Settings:
     """The settings that these sources make; with `values` in the place of what they give."""
     values = values or sources.values()
     is_peer = sources.role == "peer"
     with_tracker = sources.role == "tracker" or values["peer.with_tracker"]
-    announce = values["peer.announce"]
+    announce, log_file = values["peer.announce"], values["log.file"]
     listen = parse_listen(values["peer.listen"], PEER_PORT) if is_peer else None
     tracker_listen = parse_listen(values["tracker.listen"], TRACKER_PORT) if with_tracker else None
     trackers = (
@@ -272,6 +300,9 @@ def compose(sources: Sources, values: Mapping[str, Any] | None = None) -> Settin
         log_format=values["log.format"],
         hooks={name: values[f"hooks.{name}"] for name in ("download_done", "download_failed")},
         hook_seconds=values["hooks.timeout_s"],
+        log_file=sources.home / Path(log_file).expanduser() if log_file else None,
+        log_file_size=kinds.octets(values["log.file_size"]),
+        log_file_count=values["log.file_count"],
         config_file=sources.file,
     )
 

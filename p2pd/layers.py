@@ -93,10 +93,10 @@ def from_document(
         where = document.where(section)
         if section not in sections:
             if isinstance(table, dict):
-                hint = _nearest(section, sections, "[{}]", "known sections: ")
+                hint = _nearest(section, sections, "[{}]", f"known sections: {', '.join(sorted(sections))}")
                 message = f"unknown section [{section}]"
             else:
-                hint = _nearest(f"x.{section}", keys, "{}", "known settings: ")
+                hint = _nearest(f"x.{section}", keys, "{}", f"known sections: {', '.join(sorted(sections))}")
                 message = f"{section!r} stands outside a section"
             problems.append(Problem(where, section, f"{where}: {message}", hint))
             continue
@@ -107,7 +107,7 @@ def from_document(
         for key, given in table.items():
             name, where = f"{section}.{key}", document.where(section, key)
             if name not in keys:
-                hint = _nearest(name, keys, "{}", "known settings: ")
+                hint = _nearest(name, keys, "{}", _known_in(section, keys))
                 problems.append(Problem(where, name, f"{where}: unknown setting {name}", hint))
             elif name in refused:
                 message = f"{where}: {name} cannot stand in this file"
@@ -126,7 +126,7 @@ def from_environment(environ: Mapping[str, str], keys: Keys, problems: list[Prob
         if name in names:
             _take(found, keys, names[name], environ[name], name, name, problems)
         elif name.startswith(sections):
-            hint = _nearest(name, names, "{}", "known variables: ")
+            hint = _nearest(name, names, "{}", "docs/config.md lists all variables")
             problems.append(Problem(name, name, f"{name}: no setting has this variable", hint))
     for name, key in SHORT.items():
         if environ.get(name):
@@ -134,12 +134,15 @@ def from_environment(environ: Mapping[str, str], keys: Keys, problems: list[Prob
     return found
 
 
-def from_flags(flags: Mapping[str, Any], keys: Keys, problems: list[Problem]) -> dict[str, Given]:
-    """What the command line gives; None means not given."""
+def from_flags(
+    flags: Mapping[str, Any], keys: Keys, problems: list[Problem], named: Mapping[str, str] = {}
+) -> dict[str, Given]:
+    """What the command line gives; None means not given. `named` are flags that are called otherwise than `option` says."""
     found: dict[str, Given] = {}
     for name, given in flags.items():
         if given is not None and name in keys:
-            _take(found, keys, name, given, option(name), option(name), problems)
+            word = named.get(name) or option(name)
+            _take(found, keys, name, given, word, word, problems)
     return found
 
 
@@ -161,7 +164,11 @@ def _take(
 def check_key(name: str, keys: Keys) -> Key:
     """The setting of this name. Raises Fault usage with the nearest one."""
     if name not in keys:
-        raise Fault("usage", f"there is no setting {name!r}", _nearest(name, keys, "{}", "known settings: "))
+        raise Fault(
+            "usage",
+            f"there is no setting {name!r}",
+            _nearest(name, keys, "{}", "p2pctl config list shows all settings"),
+        )
     return keys[name]
 
 
@@ -172,7 +179,11 @@ def _nearest(name: str, known: Iterable[str], form: str, otherwise: str) -> str:
     near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {form.format(near[0])}?"
-    return otherwise + ", ".join(form.format(one) for one in sorted(names))
+    return otherwise
+
+
+def _known_in(section: str, keys: Keys) -> str:
+    return f"settings of [{section}]: " + ", ".join(name for name in keys if name.startswith(f"{section}."))
 
 
 def fault(problems: list[Problem]) -> Fault:

@@ -71,6 +71,11 @@ METHODS: dict[str, bool] = {
     "tracker_peers": False,
     "tracker_files": False,
     "tracker_expire": False,
+    "config": False,
+    "config_set": False,
+    "config_unset": False,
+    "reload": False,
+    "logs": False,
 }
 """Method -> whether it may send progress before its answer."""
 

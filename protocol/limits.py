@@ -144,5 +144,6 @@ CONTROL_PAGE = 1000  # items in one page of a control answer
 EVENTS_KEPT = 4096  # events that a daemon remembers for those who ask late,
 EVENTS_OCTETS = 4 * MIB  # in so much memory: with long names fewer
 EVENTS_WAIT_SECONDS = 60.0  # that one request for events waits: a client that went away is forgotten by then
+LOGS_WAIT_SECONDS = 60.0  # that one request for lines of the log may wait for more
 SHUTDOWN_FLUSH_SECONDS = 3.0
 SHUTDOWN_HARD_SECONDS = 5.0

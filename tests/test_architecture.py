@@ -27,6 +27,7 @@ OF_SEVERAL = {
     "tests/p2pctl/test_add.py": "a command",
     "tests/p2pctl/test_tracker.py": "a command",
     "tests/p2pctl/test_verify.py": "a command",
+    "tests/p2pctl/test_operating.py": "config, reload and logs",
     "tests/p2pctl/test_process.py": "the client as a process",
     "tests/protocol/test_vectors.py": "golden vectors of the document",
     "tests/protocol/test_content_vectors.py": "golden vectors of the document",

@@ -160,12 +160,15 @@ Where a value may come from; the first that gives one wins:
 
 1. a flag: `p2pd tracker --help` and `p2pd peer --help` list them
 2. an environment variable, `P2PD_SECTION_KEY`; a list is separated by commas
-3. the overlay, `overlay.toml` in the home, which only the daemon writes
-4. the file, `p2pd.toml` in the configuration directory (`~/.config/p2pd`), or what `--config` or `P2PD_CONFIG` names; the daemon
-   never writes it
+3. the overlay, `overlay.toml` in the home, which the daemon writes for `p2pctl config set`
+4. the file, `p2pd.toml` in the configuration directory (`~/.config/p2pd`), or what `--config` or `P2PD_CONFIG` names; the daemon never
+   writes it
 5. the default
 
-`P2PD_HOME` and `P2PD_SOCKET` are short for the first two variables. The password itself is never a setting.
+The overlay wins over the file because it is the later word of the same person, and because `p2pctl config set` would otherwise have to fail
+for each key that the file has; flags and environment are what a service manager or a script started this very process with, so they
+win over both. `p2pctl config list` shows each value and where it comes from. `P2PD_HOME` and `P2PD_SOCKET` are short for the first two
+variables. The password itself is never a setting.
 
 ```toml
 [peer]
@@ -179,7 +182,9 @@ file = "~/secret.txt"
 `p2pd check` names everything that is wrong, with file and line, and `p2pd paths` says where everything is. An unknown key, section or
 variable is an error, not a silent nothing.
 
-A key that applies *live* may change while the daemon runs, one that applies at *restart* waits for that.
+A key that applies *live* may be changed while the daemon runs: write it into the file and call `p2pctl reload` (or send SIGHUP), or use
+`p2pctl config set KEY VALUE`. One that applies at *restart* is told as waiting until then. A file with a mistake changes nothing at all.
+`p2pctl config unset KEY` takes a value out of the overlay. `daemon.home` cannot stand in the overlay, for it says where that is.
 
 Without a `home`, a peer keeps its state in `~/.local/state/p2pd/peer` and a tracker in `~/.local/state/p2pd/tracker`;
 `XDG_STATE_HOME` moves both.

@@ -9,7 +9,15 @@ from msgspec import Meta, Struct
 
 from protocol.control import UPGRADE_HINT
 from protocol.errors import Fault
-from protocol.limits import CONTROL_PAGE, EVENTS_WAIT_SECONDS, MAX_ARRAY, MAX_FILE, MAX_QUERY, MAX_TERMS
+from protocol.limits import (
+    CONTROL_PAGE,
+    EVENTS_WAIT_SECONDS,
+    LOGS_WAIT_SECONDS,
+    MAX_ARRAY,
+    MAX_FILE,
+    MAX_QUERY,
+    MAX_TERMS,
+)
 from protocol.version import VERSION
 
 T = TypeVar("T", bound=Struct)
@@ -197,6 +205,37 @@ class RotateDevices(Struct, forbid_unknown_fields=True):
     all: bool | None = False
     cursor: str | None = None
     limit: PageSize | None = None
+
+
+class Config(Struct, forbid_unknown_fields=True):
+    """config"""
+
+    keys: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=MAX_ARRAY)] | None = None
+
+
+class ConfigSet(Struct, forbid_unknown_fields=True):
+    """config_set"""
+
+    key: Annotated[str, Meta(max_length=64)]
+    value: (
+        Annotated[str, Meta(max_length=4096)]
+        | Annotated[list[Annotated[str, Meta(max_length=4096)]], Meta(max_length=MAX_ARRAY)]
+    )
+
+
+class ConfigUnset(Struct, forbid_unknown_fields=True):
+    """config_unset"""
+
+    key: Annotated[str, Meta(max_length=64)]
+
+
+class Logs(Struct, forbid_unknown_fields=True):
+    """logs"""
+
+    lines: Annotated[int, Meta(ge=0, le=CONTROL_PAGE)] | None = None
+    after: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    level: Literal["debug", "info", "warning", "error"] | None = None
+    wait_s: Annotated[float, Meta(ge=0.0, le=LOGS_WAIT_SECONDS)] | None = None
 
 
 def read(kind: type[T], params: dict[str, Any]) -> T:

@@ -24,6 +24,7 @@ from protocol.errors import Fault, RemoteProtocolError
 
 log = logging.getLogger("p2pd.control")
 
+PROBE_SECONDS = 10.0
 MAX_REQUESTS = 128  # under way at a time, of all clients
 
 Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -73,6 +74,21 @@ class ControlServer:
             os.umask(before)
         self._socket = socket
         self._reader = asyncio.create_task(self._read(), name="control reader")
+
+    async def answers(self, seconds: float = PROBE_SECONDS) -> None:
+        """Returns when a client of the socket was answered. Raises Fault failure when it is not within `seconds`."""
+        client = self._context.socket(zmq.DEALER)
+        client.linger = 0
+        try:
+            client.connect(control.endpoint(os.fspath(self._path)))
+            await client.send(control.encode_request(0, "ping", {}))
+            await asyncio.wait_for(client.recv(), seconds)
+        except TimeoutError as error:
+            raise Fault(
+                "failure", f"the control socket {self._path} does not answer", "see the daemon's log"
+            ) from error
+        finally:
+            client.close()
 
     async def close(self) -> None:
         """Answers what is under way with an error, then removes the socket."""

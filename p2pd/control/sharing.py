@@ -98,11 +98,10 @@ class Sharing:
         await progress({"stage": "publishing", "done_bytes": size, "total_bytes": size})
         patience = PUBLISH_SECONDS + files / PUBLISH_PER_SECOND
         revision = peer.store.revision
-        results = await asyncio.gather(
-            *(tracker.wait_published(revision, patience) for tracker in peer.trackers)
-        )
+        trackers = list(peer.trackers)  # a reload may change them meanwhile
+        results = await asyncio.gather(*(tracker.wait_published(revision, patience) for tracker in trackers))
         warnings = []
-        for tracker, done in zip(peer.trackers, results, strict=True):
+        for tracker, done in zip(trackers, results, strict=True):
             if not done:
                 reason = (
                     tracker.error.message if tracker.error else f"the tracker at {tracker.endpoint} is slow"

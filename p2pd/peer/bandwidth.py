@@ -43,7 +43,7 @@ class Bandwidth:
     ) -> None:
         self._tell = tell
         self._database = database
-        self._configured = configured
+        self._configured = dict(configured)
         self._apply = apply
         self._total = total
         self._clock = clock
@@ -70,6 +70,15 @@ class Bandwidth:
         limit = self.limit(direction)
         self._apply[direction](limit)
         self._tell(LimitChanged(direction, limit or None, "settings" if rate is None else "limit"))
+
+    def configure(self, direction: str, rate: int) -> bool:
+        """Another configured limit; False when one that was set at run time goes on to hold instead."""
+        self._configured[direction] = rate
+        if direction in self._set:
+            return False
+        self._apply[direction](rate)
+        self._tell(LimitChanged(direction, rate or None, "settings"))
+        return True
 
     def measure(self) -> None:
         """Call this a few times in Meter's window."""

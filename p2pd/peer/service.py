@@ -118,10 +118,17 @@ class PeerService:
         self.uploads.router = self.router
         self.router.on_banned = lambda host, seconds: tell(PeerBanned(host, seconds, "password"))
         guard = dialer_guard(reactors.links)
-        self.trackers = [
-            TrackerClient(reactors.links, identity, self.store, endpoint, self._listening, rng, guard)
-            for endpoint in trackers
-        ]
+
+        def make_tracker(endpoint: Endpoint) -> TrackerClient:
+            made = TrackerClient(reactors.links, identity, self.store, endpoint, self._listening, rng, guard)
+            made.tell = tell
+            made.on_connected = lambda: self.downloads.wake()
+            made.fetched = lambda: self.catalogue.fetched
+            return made
+
+        self._tracker = make_tracker
+        self.trackers = [self._tracker(endpoint) for endpoint in trackers]
+        self._following: dict[TrackerClient, asyncio.Task[None]] = {}
         self.shares = Shares(self.store, self.catalogue, self._changed, self._forget, self.events)
         self.folders = Folders(self.store, self._changed, self.events)
         self.links = Links(reactors.downloads, identity, bans)
@@ -138,6 +145,7 @@ class PeerService:
         sources = SourceFinder(self.store, reactors.downloads, self.links, self.trackers, self.own_id)
         self.finder = Finder(self.store, self.trackers)
         self.hooks = Hooks(hooks, self.store, self.events, home, socket)
+        self.space = Space(queue.free_floor)
         services = Services(
             self.store,
             reactors.downloads,
@@ -146,7 +154,7 @@ class PeerService:
             self.folders,
             self.catalogue,
             rng,
-            Space(queue.free_floor),
+            self.space,
             swarming,
             events=self.events,
             hooks=self.hooks,
@@ -165,10 +173,6 @@ class PeerService:
             {UP: lambda: self.uploads.uploaded, DOWN: lambda: self.downloads.arrived + self.streams.arrived},
             tell=tell,
         )
-        for tracker in self.trackers:
-            tracker.tell = tell
-            tracker.on_connected = self.downloads.wake
-            tracker.fetched = lambda: self.catalogue.fetched
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -186,7 +190,7 @@ class PeerService:
         await self.shares.start()
         self.folders.start()
         for tracker in self.trackers:
-            self._spawn(tracker.run(), f"tracker {tracker.endpoint}")
+            self._follow(tracker)
         self._spawn(self.shares.run(), "share watch")
         self._spawn(self.folders.run(), "folder watch")
         self._spawn(self.downloads.run(), "rates")
@@ -215,15 +219,39 @@ class PeerService:
         self.router.shut()
         self.uploads.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_report)
         self._tasks.append(task)
+        return task
 
     async def _measure(self) -> None:
         while True:
             await asyncio.sleep(MEASURE_SECONDS)
             self.bandwidth.measure()
+
+    # -- trackers -----------------------------------------------------------------------------------------
+
+    def _follow(self, tracker: TrackerClient) -> None:
+        self._following[tracker] = self._spawn(tracker.run(), f"tracker {tracker.endpoint}")
+
+    async def set_trackers(self, endpoints: list[Endpoint]) -> None:
+        """Other trackers from now on. One that stays keeps its connection, one that goes is told."""
+        known = {tracker.endpoint: tracker for tracker in self.trackers}
+        wanted = {endpoint: known.get(endpoint) or self._tracker(endpoint) for endpoint in endpoints}
+        self.trackers[:] = wanted.values()  # finder and sources hold this very list
+        for endpoint, tracker in wanted.items():
+            if endpoint not in known:
+                self._follow(tracker)
+        await asyncio.gather(*(self._leave(known[endpoint]) for endpoint in known.keys() - wanted.keys()))
+
+    async def _leave(self, tracker: TrackerClient) -> None:
+        await tracker.say_bye(BYE_SECONDS)
+        task = self._following.pop(tracker)
+        self._tasks.remove(task)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await tracker.retire()
 
     # -- between the parts --------------------------------------------------------------------------------
 

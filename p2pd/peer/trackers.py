@@ -206,6 +206,12 @@ class TrackerClient:
         if self._link is not None:
             self._reactor.call(self._link.close)
 
+    async def retire(self) -> None:
+        """Its `run` was cancelled for good: nobody waits for it any more."""
+        self._link, self.published, self.state = None, None, "unreachable"
+        self.error = Fault("network", f"the tracker at {self.endpoint} is no longer in the settings")
+        await self._tell()
+
     async def _fell(self, lost: Lost) -> None:
         self._link = None
         self.published = None
@@ -240,8 +246,11 @@ class TrackerClient:
         address = addresses[self._failures % len(addresses)]
         self.loopback = is_loopback(address.host)
 
+        made: list[Link] = []
+        work: asyncio.Future[Lost] | None = None
+
         def dial() -> Link:
-            return Link(
+            link = Link(
                 self._reactor,
                 self._identity,
                 Dialect.TRACKER,
@@ -251,9 +260,15 @@ class TrackerClient:
                 on_closed=on_closed,
                 guard=self._guard,
             )
+            made.append(link)
+            return link
 
-        link = await run_on(self._reactor, dial)
+        def close() -> None:
+            for link in made:
+                link.close()
+
         try:
+            link = await run_on(self._reactor, dial)
             lost = await ready
             if lost is not None:
                 return lost
@@ -269,7 +284,10 @@ class TrackerClient:
                 log.error("! tracker %s: announcing failed", self.endpoint, exc_info=result[0])
             return gone.result() if gone.done() else Lost("lost", str(result[0]))
         finally:
-            self._reactor.call(link.close)
+            if work is not None:
+                work.cancel()
+            # Also one that is made while this ends: calls keep their order.
+            self._reactor.call(close)
 
     async def _work(self, link: Link) -> Lost:
         """Announces and publishes until something goes wrong."""

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from p2pd.control.api import ControlApi
+from p2pd.control.loglines import LogLines
 from p2pd.control.operating import Operating
 from p2pd.control.rotating import Rotating
 from p2pd.control.status import Status
+from p2pd.control.tuning import TuningMethods
 from p2pd.net.keyring import Keyring
 from p2pd.rotation import Rotation
 from protocol.errors import Fault
+from tests.fakes.supervised import make_supervision
 from tests.fakes.swarm import SECRET, Member, Swarm, manifest_of, octets
 
 DATA = octets(70_000)
@@ -45,7 +48,14 @@ class Asker:
 
         rotating = Rotating(Rotation(home, keyring, renew), own)
         events = service.events if service else None
-        more = {**rotating.methods, **Operating(service, None).methods}
+        self.supervision = make_supervision(home)
+        logs = LogLines(self.supervision.log.ring).logs
+        more = {
+            **rotating.methods,
+            **Operating(service, None).methods,
+            **TuningMethods(self.supervision).methods,
+            "logs": logs,
+        }
         self.api = ControlApi(status, service, self.stopped.set, events, more)
 
     async def __call__(self, method: str, **params: Any) -> Any:

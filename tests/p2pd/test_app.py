@@ -17,29 +17,36 @@ import zmq.asyncio
 
 from p2pd import app as app_module
 from p2pd.app import App
-from p2pd.config import Settings, load
+from p2pd.config import KEYS, Sources, compose, gather
 from p2pd.net.keyring import Ring
+from p2pd.tuning import Tuning
 from protocol import control
 from protocol.errors import Fault
 from tests.fakes.pair import make_device
 from tests.fakes.reactors import DEADLINE, HOST, until
+from tests.fakes.supervised import Manager, make_supervision
 from tests.fakes.swarm import SECRET, eventually, octets
 
 
-def settings(role: str, home: Path, **flags: Any) -> Settings:
+def settings(role: str, home: Path, **flags: Any) -> Sources:
     home.mkdir(exist_ok=True)
     listen = f"{HOST}:0"
     given = {"daemon.home": str(home), "peer.listen": listen, "tracker.listen": listen, "config": None}
-    return load(role, {**given, **{name.replace("__", "."): value for name, value in flags.items()}}, {})
+    return gather(role, {**given, **{name.replace("__", "."): value for name, value in flags.items()}}, {})
 
 
 class Running:
     """An App in a task, and its control socket."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, sources: Sources, environ: dict[str, str] | None = None) -> None:
+        settings = self.settings = compose(sources)
+        self.supervision = make_supervision(settings.home, Tuning(sources), environ)
         self.app = App(
-            settings, Ring(SECRET), make_device(str(settings.home)), make_device(f"{settings.home} tracker")
+            settings,
+            Ring(SECRET),
+            make_device(str(settings.home)),
+            make_device(f"{settings.home} tracker"),
+            self.supervision,
         )
         self.task = asyncio.create_task(self.app.run())
         self.context = zmq.asyncio.Context()
@@ -72,6 +79,7 @@ class Running:
             await asyncio.wait_for(self.task, DEADLINE)
         finally:
             self.context.term()
+            self.supervision.notifier.close()
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -173,12 +181,12 @@ def test_a_taken_port_is_told_and_leaves_nothing(tmp_path: Path, role: str) -> N
 def test_a_control_socket_that_cannot_be_ends_what_was_started(tmp_path: Path) -> None:
     async def work() -> None:
         where = settings("peer", tmp_path / "h", peer__with_tracker=True)
-        where.socket.write_bytes(b"mine")
+        compose(where).socket.write_bytes(b"mine")
         daemon = Running(where)
         with pytest.raises(Fault) as caught:
             await daemon.end()
         assert caught.value.code == "usage"
-        assert where.socket.read_bytes() == b"mine"
+        assert compose(where).socket.read_bytes() == b"mine"
 
     run(work)
 
@@ -191,3 +199,64 @@ def test_an_end_that_takes_too_long_is_cut_short(
     app_module._give_up()
     assert left == [1]
     assert "did not stop in time" in capsys.readouterr().err
+
+
+def test_every_live_setting_reaches_a_part_of_a_peer(tmp_path: Path) -> None:
+    async def work() -> None:
+        daemon = Running(settings("peer", tmp_path / "h", peer__with_tracker=True))
+        await daemon.up()
+        await daemon.ask("ping")
+        live = {name for name, key in KEYS.items() if key.live}
+        assert daemon.supervision.tuning.registered == live
+        daemon.app.stop()
+        await daemon.end()
+
+    run(work)
+
+
+def test_a_manager_is_told_of_the_start_of_a_reload_and_of_the_end(tmp_path: Path) -> None:
+    async def work() -> None:
+        with Manager(f"@p2pd-app-{os.getpid()}") as manager:
+            environ = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "150000"}
+            daemon = Running(settings("tracker", tmp_path / "h"), environ)
+            (ready,) = await asyncio.to_thread(manager.until, READY="1")
+            assert ready["STATUS"].startswith(f"tracker on {HOST}:")
+            # Whoever waited for READY is answered.
+            assert daemon.settings.socket.exists()
+            await daemon.ask("ping")
+            await asyncio.to_thread(manager.until, WATCHDOG="1")
+            await daemon.ask("reload")
+            await asyncio.to_thread(manager.until, RELOADING="1")
+            await asyncio.to_thread(manager.until, READY="1")
+            daemon.app.stop()
+            await daemon.end()
+            await asyncio.to_thread(manager.until, STOPPING="1")
+
+    run(work)
+
+
+def test_settings_change_while_it_runs(tmp_path: Path) -> None:
+    async def work() -> None:
+        tracker = Running(settings("tracker", tmp_path / "t"))
+        await tracker.up()
+        where = (await tracker.ask("status"))["tracker"]["listen"]
+        peer = Running(settings("peer", tmp_path / "p", peer__with_tracker=True))
+        await peer.up()
+        own = (await peer.ask("status"))["trackers"][0]["address"]
+        set_to = await peer.ask("config_set", key="peer.trackers", value=where)
+        assert (set_to["changed"], set_to["pending"]) == (True, False)
+
+        def trackers() -> list[tuple[str, str]]:
+            service = peer.app._peer
+            assert service is not None
+            return [(str(one.endpoint), one.state) for one in service.trackers]
+
+        await eventually(lambda: trackers() == [(where, "connected")])
+        await peer.ask("config_unset", key="peer.trackers")
+        await eventually(lambda: trackers() == [(own, "connected")])
+        assert (await tracker.ask("status"))["tracker"]["devices"] == 0
+        for daemon in (peer, tracker):
+            daemon.app.stop()
+            await daemon.end()
+
+    run(work)

@@ -14,6 +14,7 @@ from p2pd import app, config
 from p2pd.cli import main, parser
 from p2pd.lock import HomeLock
 from p2pd.net.keyring import Ring
+from p2pd.supervision import Supervision
 from protocol.errors import EXIT_STATUS, Fault
 from protocol.keys import DeviceKey, is_invite
 from protocol.version import VERSION
@@ -132,8 +133,14 @@ class Served:
         self.error = error
 
     def __call__(
-        self, settings: config.Settings, secret: Ring, device: DeviceKey, tracker_device: DeviceKey
+        self,
+        settings: config.Settings,
+        secret: Ring,
+        device: DeviceKey,
+        tracker_device: DeviceKey,
+        supervision: Supervision,
     ) -> None:
+        assert supervision.tuning.settings == settings
         self.calls.append((settings, secret, device, tracker_device))
         with pytest.raises(Fault) as caught, HomeLock(settings.home):
             pass

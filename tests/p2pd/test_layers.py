@@ -47,9 +47,9 @@ def test_a_file_gives_values_with_their_lines(tmp_path: Path) -> None:
     [
         ("[peer]\nlistne = '1'", 2, "unknown setting peer.listne", "did you mean peer.listen?"),
         ("[peer]\nlevel = 'info'", 2, "unknown setting peer.level", "did you mean log.level?"),
-        ("[peer]\nqqq = 1", 2, "unknown setting peer.qqq", "known settings: daemon.home, "),
+        ("[peer]\nqqq = 1", 2, "unknown setting peer.qqq", "settings of [peer]: peer.listen, peer.trackers"),
         ("\n[pear]\nlisten = '1'", 2, "unknown section [pear]", "did you mean [peer]?"),
-        ("[zzz]", 1, "unknown section [zzz]", "known sections: [daemon], [log], [peer]"),
+        ("[zzz]", 1, "unknown section [zzz]", "known sections: daemon, log, peer"),
         ("level = 'info'", 1, "'level' stands outside a section", "did you mean log.level?"),
         ("peer = 3", 1, "[peer] must be a section, not 3", "write [peer]"),
         ("[log]\nlevel = 'loud'", 2, "log.level must be one of", ""),
@@ -93,6 +93,10 @@ def test_flags() -> None:
     assert found == {"peer.trackers": Given(["t"], "--tracker")}
     assert [problem.where for problem in problems] == ["--log-level"]
     assert layers.option("daemon.nice") == "--nice"
+    assert (
+        layers.from_flags({"peer.listen": "2"}, KEYS, problems, {"peer.listen": "-l"})["peer.listen"].where
+        == "-l"
+    )
 
 
 def test_one_problem_speaks_for_itself_and_several_are_counted() -> None:

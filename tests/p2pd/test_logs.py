@@ -7,11 +7,15 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from p2pd import logs
+from p2pd import logflood, logs
+from p2pd.logfile import LogFile
 from protocol.errors import LocalProtocolError
 from protocol.keys import make_invite
 
@@ -20,19 +24,28 @@ NAME = "p2pd.net.test"
 
 @pytest.fixture(autouse=True)
 def _clean_slate(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    root = logging.getLogger("p2pd")
-    before = (root.handlers[:], root.level, root.propagate)
+    loggers = [logging.getLogger(name) for name in ("p2pd", "asyncio")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     monkeypatch.setattr(logs, "_spellings", set())
     yield
-    root.handlers[:], root.level, root.propagate = before[0], before[1], before[2]
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.level, logger.propagate = handlers, level, propagate
 
 
 class Log:
     """A log into memory."""
 
-    def __init__(self, style: str = "text", level: str = "info") -> None:
+    def __init__(
+        self,
+        style: str = "text",
+        level: str = "info",
+        to_journal: bool = False,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self.stream = io.StringIO()
-        self.handler = logs.setup(level, style, self.stream)
+        self.handler = logs.setup(
+            level, style, self.stream, to_journal=to_journal, clock=clock or time.monotonic
+        )
         self.log = logging.getLogger(NAME)
 
     def lines(self) -> list[str]:
@@ -141,40 +154,118 @@ class Clock:
         return self.now
 
 
-def record(message: str, *args: object, about: str | None = None) -> logging.LogRecord:
-    made = logging.LogRecord(NAME, logging.INFO, "", 0, message, args, None)
-    if about is not None:
-        made.about = about
-    return made
-
-
-def test_repeated_lines_are_counted() -> None:
+def test_a_flood_is_counted_and_told_when_it_is_over() -> None:
     clock = Clock()
-    repetition = logs.Repetition(clock)
-    passed = [repetition.filter(record("! %s refused", "x")) for _ in range(25)]
-    assert passed == [True] * 10 + [False] * 15
-    assert repetition.filter(record("! %s refused", "y"))
-    clock.now += logs.WINDOW
-    late = record("! %s refused", "x")
-    assert repetition.filter(late)
-    assert late.getMessage() == "! x refused (15 more were left out)"
-    again = record("! %s refused", "x")
-    assert repetition.filter(again)
-    assert again.getMessage() == "! x refused"
+    log = Log(clock=clock)
+    for _ in range(322):
+        log.log.warning("! %s refused", "x\x1b")
+    log.log.info("= other")
+    assert len(log.lines()) == 11
+    clock.now += logflood.WINDOW
+    log.handler.sweep()
+    assert len(log.lines()) == 12
+    assert log.lines()[-1].endswith(r"warning net.test     ... 312 more like this: ! x\u{1b} refused")
+    log.log.warning("! %s refused", "x\x1b")
+    assert len(log.lines()) == 13
+
+
+def test_the_end_tells_what_was_left_out() -> None:
+    log = Log(clock=Clock())
+    for _ in range(12):
+        log.log.info("= same")
+    log.handler.finish()
+    assert log.lines()[-1].endswith("... 2 more like this: = same")
+
+
+def test_the_next_line_tells_of_a_flood_before_it() -> None:
+    clock = Clock()
+    log = Log(clock=clock)
+    for _ in range(11):
+        log.log.info("= same")
+    clock.now += logflood.WINDOW
+    log.log.info("= other")
+    assert [line.split("= ", 1)[-1] for line in log.lines()[-2:]] == ["same", "other"]
+    assert "1 more like this" in log.lines()[-2]
 
 
 def test_lines_about_the_same_are_counted_together() -> None:
-    repetition = logs.Repetition(Clock())
-    passed = [repetition.filter(record(f"line {n}", about="10.0.0.1")) for n in range(12)]
-    assert passed == [True] * 10 + [False] * 2
-    assert repetition.filter(record("line 0", about="10.0.0.2"))
+    log = Log(clock=Clock())
+    for number in range(12):
+        log.log.info(f"line {number}", extra={"about": "10.0.0.1"})
+    assert len(log.lines()) == 10
+    log.log.info("line 0", extra={"about": "10.0.0.2"})
+    assert len(log.lines()) == 11
 
 
-def test_what_is_counted_is_bounded() -> None:
-    repetition = logs.Repetition(Clock())
-    for number in range(3000):
-        assert repetition.filter(record(f"line {number}"))
-    assert len(repetition._seen) <= 512
+def test_the_lines_are_in_memory_too() -> None:
+    log = Log("json")
+    log.log.info("> %s", "a\nb")
+    lines, last = log.handler.ring.newest(10, "debug")
+    assert [(number, line.level, line.area, line.message) for number, line in lines] == [
+        (1, "info", NAME, r"> a\u{a}b")
+    ]
+    assert last == 1
+
+
+def test_the_journal_gets_priorities_and_no_time() -> None:
+    log = Log(to_journal=True)
+    log.log.error("! bad")
+    try:
+        raise ValueError("x")
+    except ValueError:
+        log.log.exception("! worse")
+    log.log.debug("never")
+    assert log.lines()[0] == "<3>error   net.test     ! bad"
+    assert all(line.startswith("<3>") for line in log.lines())
+    assert len(log.lines()) > 3
+
+
+def test_json_for_the_journal_has_its_priority_too() -> None:
+    log = Log("json", to_journal=True)
+    log.log.warning("w")
+    assert log.lines()[0].startswith('<4>{"time": ')
+
+
+def test_whether_a_descriptor_is_the_journal(tmp_path: Path) -> None:
+    with (tmp_path / "f").open("w") as stream:
+        status = os.fstat(stream.fileno())
+        said = f"{status.st_dev}:{status.st_ino}"
+        assert logs.journal({"JOURNAL_STREAM": said}, stream.fileno())
+        assert not logs.journal({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino + 1}"}, stream.fileno())
+        for text in ("", "1", "a:b"):
+            assert not logs.journal({"JOURNAL_STREAM": text}, stream.fileno())
+    assert not logs.journal({"JOURNAL_STREAM": said}, -1)
+
+
+def test_a_file_besides_with_the_day(tmp_path: Path) -> None:
+    log = Log()
+    first, second = LogFile(tmp_path / "a", 1 << 20, 1), LogFile(tmp_path / "b", 1 << 20, 1)
+    log.handler.set_file(first)
+    log.log.info("= one")
+    log.handler.set_file(second)
+    log.handler.style = "json"
+    log.log.info("= two")
+    log.handler.set_file(None)
+    log.log.info("= three")
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} info    net.test     = one\n", (tmp_path / "a").read_text()
+    )
+    assert json.loads((tmp_path / "b").read_text())["message"] == "= two"
+    assert len(log.lines()) == 3
+
+
+def test_a_stream_that_is_gone_costs_lines_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    log = Log()
+    log.stream.close()
+    log.log.error("! nobody sees this")
+    assert log.handler.ring.last() == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_the_event_loop_is_heard() -> None:
+    log = Log()
+    logging.getLogger("asyncio").error("Task was destroyed but it is pending!")
+    assert "asyncio      Task was destroyed" in log.lines()[0]
 
 
 def test_a_log_call_with_wrong_arguments_does_not_raise() -> None:

@@ -296,3 +296,26 @@ def test_closed_before_it_was_bound(tmp_path: Path) -> None:
         context.term()
 
     asyncio.run(main())
+
+
+def test_it_says_when_it_answers(tmp_path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        await bench.server.answers()
+        await bench.ask(1, params={"x": 1})
+        assert await bench.result() == {"pong": 1}
+
+    run(tmp_path, work)
+
+
+def test_a_socket_that_does_not_answer_is_no_start(tmp_path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        async def stuck(params: Params, progress: Progress) -> Mapping[str, Any]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        bench.methods["ping"] = stuck
+        with pytest.raises(Fault) as caught:
+            await bench.server.answers(0.05)
+        assert caught.value.code == "failure"
+
+    run(tmp_path, work)

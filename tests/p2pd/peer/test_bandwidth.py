@@ -52,6 +52,18 @@ def test_a_restart_keeps_what_was_set(tmp_path: Path) -> None:
     third.store.close()
 
 
+def test_another_setting_holds_unless_something_else_is_set(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "a.db", up=1000)
+    assert bench.bandwidth.configure(UP, 3000)
+    assert bench.applied[UP] == [1000, 3000]
+    bench.bandwidth.set(UP, 5000)
+    assert not bench.bandwidth.configure(UP, 4000)
+    assert bench.bandwidth.limit(UP) == 5000
+    bench.bandwidth.set(UP, None)
+    assert bench.applied[UP] == [1000, 3000, 5000, 4000]
+    bench.store.close()
+
+
 def test_it_tells_what_flows(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "a.db")
     for _ in range(10):

@@ -1,5 +1,6 @@
 # make demo [FILE=path]   install into .venv, then watch a file travel between two daemons
 # make test               install what tests need, then style, types, import contracts and all tests
+# make site               write the documentation as a site to site/
 # make style types contracts tests bench clean
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ SOURCES := $(shell find protocol p2pd p2pctl -name '*.py' -o -name '*.sql')
 RUN := $(VENV)/.installed
 TEST := $(VENV)/.installed-for-tests
 
-.PHONY: demo test style types contracts tests bench clean
+.PHONY: demo test style types contracts tests bench site clean
 
 # With FILE=, a path of the caller; without, the demo makes a file.
 demo: $(if $(wildcard $(TEST)),$(TEST),$(RUN))
@@ -34,12 +35,15 @@ contracts: $(TEST)
 tests: $(TEST)
 	$(BIN)/python -m pytest
 
+site: $(TEST)
+	$(BIN)/mkdocs build --quiet
+
 bench: $(TEST)
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/throughput.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find protocol p2pd p2pctl tests bench -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -7,8 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from p2pd.parsing import Parser, asked
 from protocol.display import safe
 from protocol.errors import EXIT_STATUS, Fault
 from protocol.version import VERSION
@@ -29,18 +30,13 @@ Then use p2pctl: p2pctl add FILE, p2pctl search WORD, p2pctl download NAME.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Fault("usage", message, f"{self.prog} --help")
-
-
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    top = _Parser(
+    top = Parser(
         "p2pd", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     top.add_argument("--version", action="version", version=f"p2pd {VERSION}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     tracker = commands.add_parser("tracker", help="run the tracker: who is here, who has what, search")
     tracker.add_argument(
         "--listen", dest="tracker.listen", metavar="[HOST:]PORT", help="where to listen (default 9000)"
@@ -160,12 +156,11 @@ def _common(command: argparse.ArgumentParser, *, secrets: bool = True) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; the exit status."""
-    args = argparse.Namespace()
+    words = sys.argv[1:] if argv is None else argv
     try:
-        parser().parse_args(argv, args)
-        return _run(args)
+        return _run(parser().parse_args(words))
     except Fault as fault:
-        _report(fault, as_json=getattr(args, "json", False))
+        _report(fault, as_json=asked(words, "--json"))
         return fault.exit_status
     except KeyboardInterrupt:
         return 130

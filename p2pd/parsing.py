@@ -1,0 +1,69 @@
+"""The parser of p2pd's command line: what is wrong with it is a Fault, with the nearest of what there is as a hint.
+
+The rule: options are never abbreviated (an abbreviation would change its meaning with the next option we add). Knows no command.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from protocol.errors import Fault
+from protocol.nearest import hint
+
+
+class Parser(argparse.ArgumentParser):
+    """See the module. Raises Fault usage, and SystemExit 0 for --help and --version."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        raise Fault("usage", message, f"{self.prog} --help")
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        values, surplus = self.parse_known_args(args, namespace)
+        if surplus:
+            raise self._surplus(surplus, getattr(values, "command", None))
+        return values
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        name = action.option_strings[-1] if action.option_strings else None
+        what = f"{name}: there is no {value!r}" if name else f"there is no command {value!r}"
+        raise Fault("usage", what, hint(str(value), known, f"one of {', '.join(known)}; {self.prog} --help"))
+
+    def _surplus(self, words: Sequence[str], command: str | None) -> Fault:
+        """What is wrong with words that no option and no argument took."""
+        chosen = self._of(command)
+        option = next((word for word in words if word.startswith("-")), None)
+        if option is None:
+            return Fault("usage", f"{words[0]!r} is one argument too many", f"{chosen.prog} --help")
+        name = option.partition("=")[0]
+        return Fault(
+            "usage",
+            f"{chosen.prog} has no option {name}",
+            hint(name, _options(chosen), f"{chosen.prog} --help"),
+        )
+
+    def _of(self, command: str | None) -> argparse.ArgumentParser:
+        """The parser of a command; this one without."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and command in action.choices:
+                found: argparse.ArgumentParser = action.choices[command]
+                return found
+        return self
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterable[str]:
+    return (word for action in parser._actions for word in action.option_strings if word.startswith("--"))
+
+
+def asked(words: Sequence[str], option: str) -> bool:
+    """Whether a plain option stands before any `--`: what must be known before parsing can fail."""
+    return option in (words[: words.index("--")] if "--" in words else words)

@@ -11,13 +11,19 @@ from typing import Any
 
 from p2pd.parsing import Parser, asked
 from protocol.display import safe
-from protocol.errors import EXIT_STATUS, Fault
+from protocol.errors import Fault
 from protocol.version import VERSION
 
 DESCRIPTION = "Private, encrypted, searchable peer-to-peer file sharing for a group of machines."
 
+INTERRUPTED = 130  # 128 + SIGINT
+
 EXAMPLES = """\
 examples:
+  p2pd                             on a terminal: asks what it must know, then runs; the next time it only runs
+  p2pd init                        asks the same and does not run
+  p2pd init --role peer --tracker HOST --password-file secret.txt
+                                   asks nothing
   p2pd invite > secret.txt && chmod 600 secret.txt
                                    make a secret for a new swarm; give it to every member
   p2pd tracker --password-file secret.txt
@@ -88,13 +94,19 @@ def parser() -> argparse.ArgumentParser:
         )
     _common(peer)
     commands.add_parser("invite", help="print a new random secret for a swarm (128 bits)")
+    init = commands.add_parser(
+        "init", help="make the settings and the key of a daemon, asking for what is not given"
+    )
+    _init(init)
     for name, text in (
         ("check", "read the settings, say what is wrong, and stop"),
         ("paths", "print every path in use"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument(
-            "--role", choices=("peer", "tracker"), default="peer", help="whose settings (default peer)"
+            "--role",
+            choices=("peer", "tracker"),
+            help="whose settings (default: daemon.role of the settings, else peer)",
         )
         command.add_argument("--json", action="store_true", help="one JSON document")
         _common(command, secrets=False)
@@ -102,7 +114,50 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _init(init: argparse.ArgumentParser) -> None:
+    init.add_argument("--role", choices=("peer", "tracker"), help="what this daemon is")
+    init.add_argument(
+        "--tracker",
+        dest="peer.trackers",
+        metavar="HOST[:PORT]",
+        action="append",
+        help="a tracker of a peer; may be repeated",
+    )
+    init.add_argument(
+        "--with-tracker",
+        dest="peer.with_tracker",
+        action="store_true",
+        default=None,
+        help="a peer that runs the tracker too",
+    )
+    init.add_argument("--listen", metavar="[HOST:]PORT", help="where to listen (default 8001, tracker 9000)")
+    init.add_argument(
+        "--force",
+        action="store_true",
+        help="although there are settings or a key already; the old file is kept beside the new one",
+    )
+    init.add_argument("--json", action="store_true", help="one JSON document, and no questions")
+    _places(init)
+    _secrets(init).add_argument(
+        "--invite", action="store_true", help="make a new secret and print it, this one time"
+    )
+
+
 def _common(command: argparse.ArgumentParser, *, secrets: bool = True) -> None:
+    _places(command)
+    if not secrets:
+        return
+    _secrets(command).add_argument(
+        "--ask-password", action="store_true", help="ask again instead of using the kept key"
+    )
+    log = command.add_argument_group("log")
+    log.add_argument(
+        "--log-level", dest="log.level", metavar="L", help="debug, info, warning or error (default info)"
+    )
+    log.add_argument("--log-format", dest="log.format", metavar="F", help="text or json (default text)")
+
+
+def _places(command: argparse.ArgumentParser) -> None:
     place = command.add_argument_group("places")
     place.add_argument(
         "--config",
@@ -116,8 +171,9 @@ def _common(command: argparse.ArgumentParser, *, secrets: bool = True) -> None:
     place.add_argument(
         "--network", dest="daemon.network", metavar="NAME", help="name of the swarm (default: default)"
     )
-    if not secrets:
-        return
+
+
+def _secrets(command: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     secret = command.add_argument_group(
         "password",
         "the same for all members; asked at a hidden prompt unless given here or kept from an earlier start",
@@ -132,7 +188,6 @@ def _common(command: argparse.ArgumentParser, *, secrets: bool = True) -> None:
     source.add_argument(
         "--password-command", dest="password.command", metavar="CMD", help="run this, take what it prints"
     )
-    source.add_argument("--ask-password", action="store_true", help="ask again instead of using the kept key")
     secret.add_argument(
         "--epoch",
         metavar="N",
@@ -147,11 +202,7 @@ def _common(command: argparse.ArgumentParser, *, secrets: bool = True) -> None:
         default=None,
         help="accept under 12 characters (tests, demonstrations)",
     )
-    log = command.add_argument_group("log")
-    log.add_argument(
-        "--log-level", dest="log.level", metavar="L", help="debug, info, warning or error (default info)"
-    )
-    log.add_argument("--log-format", dest="log.format", metavar="F", help="text or json (default text)")
+    return source
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(fault, as_json=asked(words, "--json"))
         return fault.exit_status
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def _report(fault: Fault, *, as_json: bool) -> None:
@@ -187,8 +238,15 @@ def _report(fault: Fault, *, as_json: bool) -> None:
 def _run(args: argparse.Namespace) -> int:
     command = args.command
     if command is None:
-        parser().print_help(sys.stderr)
-        return EXIT_STATUS["usage"]
+        from p2pd import beginning
+
+        if (words := beginning.bare()) is None:
+            parser().print_help(sys.stderr)
+            hint = "p2pd peer or p2pd tracker; or p2pd init makes settings that p2pd alone follows"
+            raise Fault("usage", "no command and no settings", hint)
+        if not words:
+            return INTERRUPTED
+        return _run(parser().parse_args(words))
     if command == "version":
         print(f"p2pd {VERSION}")
         return 0
@@ -197,40 +255,19 @@ def _run(args: argparse.Namespace) -> int:
 
         print(make_invite(os.urandom(16)))
         return 0
-    from p2pd import config, overlay
+    if command == "init":
+        from p2pd import beginning
 
-    role = getattr(args, "role", command)
-    sources = config.gather(role, vars(args), os.environ)
-    settings = config.compose(sources)
-    if command != "paths":
-        config.check_trackers(settings)
-    if command == "check":
-        return _show(args.json, {"ok": True, "role": role, "config_file": _path(settings.config_file)})
-    if command == "paths":
-        paths = {
-            "config": _path(settings.config_file) or str(config.default_config_file()),
-            "home": str(settings.home),
-            "socket": str(settings.socket),
-            "device_key": str(settings.home / "device.key"),
-            "network_key": str(settings.home / "network.key"),
-            "database": str(settings.home / f"{role}.db"),
-            "overlay": str(overlay.path(settings.home)),
-        }
-        return _show(args.json, paths)
+        return beginning.init(args)
+    from p2pd import config
+
+    if command in ("check", "paths"):
+        from p2pd import telling
+
+        return telling.run(command, args.role, vars(args), os.environ, as_json=args.json)
+    sources = config.gather(command, vars(args), os.environ)
+    config.check_trackers(config.compose(sources))
     return _serve(args, sources)
-
-
-def _path(path: Any) -> str | None:
-    return None if path is None else str(path)
-
-
-def _show(as_json: bool, values: dict[str, Any]) -> int:
-    if as_json:
-        print(json.dumps(values))
-    else:
-        for name, value in values.items():
-            print(f"{name}: {value}")
-    return 0
 
 
 def _serve(args: argparse.Namespace, sources: Any) -> int:

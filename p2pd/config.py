@@ -30,6 +30,9 @@ MAX_SOCKET_PATH = 107  # octets of sun_path that Linux takes
 
 
 KEYS: dict[str, Key] = {
+    "daemon.role": Key(
+        "", kinds.optional(kinds.choice("peer", "tracker")), "what `p2pd` without a command runs"
+    ),
     "daemon.home": Key("", kinds.path, "directory of keys, state and the control socket"),
     "daemon.socket": Key("", kinds.path, "path of the control socket (default: control.sock in the home)"),
     "daemon.network": Key(
@@ -182,6 +185,12 @@ class Sources:
         return gather(self.role, self.flags, self.environ)
 
 
+def file_path(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """The user's file, whether it is there or not, and whether it was named (then it must be there)."""
+    named = flags.get("config") or environ.get("P2PD_CONFIG")
+    return (kinds.absolute(named), True) if named else (default_config_file(), False)
+
+
 def default_home(role: str) -> Path:
     """Where a daemon keeps its state unless told: each role in a directory of its own, so that both run with defaults."""
     state = Path(platformdirs.user_state_dir("p2pd", appauthor=False))
@@ -204,9 +213,8 @@ def load(role: str, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Set
 def gather(role: str, flags: Mapping[str, Any], environ: Mapping[str, str]) -> Sources:
     """What `load` makes settings of. Raises as it does."""
     problems: list[Problem] = []
-    named = flags.get("config") or environ.get("P2PD_CONFIG")
-    path = kinds.absolute(named) if named else default_config_file()
-    file = _read(path, bool(named), problems)
+    path, named = file_path(flags, environ)
+    file = _read(path, named, problems)
     given: dict[str, Layer] = {
         FLAG: layers.from_flags(flags, KEYS, problems, _NAMED.get(role, {})),
         ENVIRONMENT: layers.from_environment(environ, KEYS, problems),

@@ -113,6 +113,11 @@ def choice(*allowed: str) -> Reader:
     return check
 
 
+def optional(read: Reader) -> Reader:
+    """What `read` takes, or "" for nothing."""
+    return lambda value, where: "" if value == "" else read(value, where)
+
+
 def rate(value: Any, where: str) -> int:
     """Octets a second; 0: no limit."""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -68,6 +68,24 @@ class HomeLock:
             self._fd = -1
 
 
+def holder(home: Path) -> str:
+    """Who runs in a home now: its process id, `?` if that is not known, "" when nobody does."""
+    try:
+        fd = os.open(home / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(fd, 32).decode("ascii", "replace").strip()
+        return text if text.isdigit() else "?"
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+    return ""
+
+
 def make_private(home: Path) -> None:
     """Makes the directory and its parents if needed, mode 0700. Raises Fault when it cannot be made private.
 

@@ -17,7 +17,7 @@ from protocol.display import safe
 from protocol.errors import Fault
 
 NAME = "overlay.toml"
-REFUSED = frozenset({"daemon.home"})
+REFUSED = frozenset({"daemon.home", "daemon.role"})
 """Settings that lead to the overlay cannot stand in it."""
 
 _COMMENT = """\

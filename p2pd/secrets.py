@@ -67,7 +67,7 @@ def network_ring(
     file that was forgotten in a rotation undoes nothing. Raises Fault usage (unreadable, too weak, nothing to ask),
     storage, auth (others can read the stored keys).
     """
-    password = _given(source, environ)
+    password = given(source, environ)
     if password is None and not source.ask:
         stored = load_ring(home, network)
         if stored is not None:
@@ -108,6 +108,12 @@ def _known(ring: Ring, derive: Callable[[int], NetworkSecret]) -> bool:
     return False
 
 
+def is_of(ring: Ring, password: str) -> bool:
+    """Is this the password of one of these keys? Raises Fault usage for a mistyped invite."""
+    keys = [key for key in (ring.current, ring.previous) if key is not None]
+    return any(derive_network_key(password, key.network, key.epoch) == key.key for key in keys)
+
+
 def _stored(home: Path, network: str) -> Ring | None:
     """The stored keys, beside a given password: it makes damaged ones anew."""
     try:
@@ -119,7 +125,8 @@ def _stored(home: Path, network: str) -> Ring | None:
         return None
 
 
-def _given(source: PasswordSource, environ: Mapping[str, str]) -> str | None:
+def given(source: PasswordSource, environ: Mapping[str, str]) -> str | None:
+    """The password that `source` or the systemd credential gives; None when neither does. Raises Fault usage."""
     if source.fd is not None:
         return _text(_read_fd(source.fd), f"descriptor {source.fd}")
     if source.file:

@@ -162,7 +162,7 @@ Where a value may come from; the first that gives one wins:
 2. an environment variable, `P2PD_SECTION_KEY`; a list is separated by commas
 3. the overlay, `overlay.toml` in the home, which the daemon writes for `p2pctl config set`
 4. the file, `p2pd.toml` in the configuration directory (`~/.config/p2pd`), or what `--config` or `P2PD_CONFIG` names; the daemon never
-   writes it
+   writes it, but for `p2pd init` and the first run of `p2pd`, which make it where there is none
 5. the default
 
 The overlay wins over the file because it is the later word of the same person, and because `p2pctl config set` would otherwise have to fail

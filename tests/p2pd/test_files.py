@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pd.files import sync_directory, write_private
+from p2pd.files import create_private, sync_directory, write_private
 from protocol.errors import Fault
 
 
@@ -41,3 +41,31 @@ def test_a_directory_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(NotADirectoryError):
         sync_directory(tmp_path / "a")
+
+
+def test_a_new_file_is_private_and_takes_no_place(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "directory" / "a"
+    create_private(path, b"x")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(Fault) as caught:
+        create_private(path, b"y")
+    assert caught.value.code == "exists"
+    assert path.read_bytes() == b"x"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_new_file_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(fd: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        create_private(tmp_path / "a", b"x")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(Fault) as caught:
+        create_private(tmp_path / "file" / "a", b"x")
+    assert caught.value.code == "storage"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from p2pd.lock import HomeLock, make_private
+from p2pd.lock import HomeLock, holder, make_private
 from protocol.errors import Fault
 
 HOLDER = """
 import sys
 from pathlib import Path
-from p2pd.lock import HomeLock
+from p2pd.lock import HomeLock, holder
 with HomeLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -118,3 +118,13 @@ def test_a_home_that_is_a_file_and_a_lock_that_is_a_link_are_refused(tmp_path: P
         pass
     assert caught.value.code == "storage"
     assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_who_holds_a_home(tmp_path: Path) -> None:
+    assert holder(tmp_path / "nowhere") == ""
+    with HomeLock(tmp_path / "h"):
+        assert holder(tmp_path / "h") == str(os.getpid())
+    assert holder(tmp_path / "h") == ""
+    with HomeLock(tmp_path / "h"):
+        (tmp_path / "h" / "lock").write_text("")
+        assert holder(tmp_path / "h") == "?"

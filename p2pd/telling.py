@@ -1,0 +1,83 @@
+"""`p2pd check` and `p2pd paths`: what the settings come to, for people and as one JSON document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from p2pd import config, overlay, secrets
+from p2pd.net.addresses import format_endpoint
+from protocol.display import safe
+from protocol.errors import Fault
+
+
+def run(
+    command: str, role: str | None, flags: Mapping[str, Any], environ: Mapping[str, str], *, as_json: bool
+) -> int:
+    """Prints; the exit status. Raises Fault usage with all that is wrong in the settings."""
+    role = role or config.gather("peer", flags, environ).value("daemon.role") or "peer"
+    settings = config.load(role, flags, environ)
+    if command == "paths":
+        _print_paths(paths(settings), as_json)
+        return 0
+    config.check_trackers(settings)
+    if as_json:
+        file = None if settings.config_file is None else str(settings.config_file)
+        print(json.dumps({"ok": True, "role": role, "config_file": file}))
+        return 0
+    for line in facts(settings):
+        print(safe(line))
+    return 0
+
+
+def paths(settings: config.Settings) -> dict[str, str]:
+    """Every path in use."""
+    home = settings.home
+    return {
+        "config": str(settings.config_file or config.default_config_file()),
+        "home": str(home),
+        "socket": str(settings.socket),
+        "device_key": str(home / secrets.DEVICE_FILE),
+        "network_key": str(home / secrets.NETWORK_FILE),
+        "database": str(home / f"{settings.role}.db"),
+        "overlay": str(overlay.path(home)),
+    }
+
+
+def _print_paths(found: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found))
+        return
+    width = max(map(len, found))
+    for name, path in found.items():
+        absent = "" if Path(path).exists() else "  (not there yet)"
+        print(f"{name:<{width}}  {safe(path)}{absent}")
+
+
+def facts(settings: config.Settings) -> list[str]:
+    """Lines for people about good settings."""
+    lines = [f"The settings are good: {settings.role}, from {settings.config_file or 'defaults (no file)'}"]
+    if settings.tracker_listen is not None:
+        lines.append(f"  tracker listens on {_where(settings.tracker_listen)}")
+    if settings.peer_listen is not None:
+        lines.append(f"  peer listens on {_where(settings.peer_listen)}")
+        lines.append(f"  trackers: {', '.join(map(str, settings.trackers))}")
+    lines.append(f"  home: {settings.home}")
+    lines.append(f"  password: {_password(settings)}")
+    return lines
+
+
+def _where(endpoint: Any) -> str:
+    return format_endpoint(endpoint.host, endpoint.port) if endpoint.host else f"port {endpoint.port}"
+
+
+def _password(settings: config.Settings) -> str:
+    if settings.password_file or settings.password_command:
+        return f"from {settings.password_file or 'a command'}"
+    try:
+        ring = secrets.load_ring(settings.home, settings.network)
+    except Fault as fault:
+        return fault.message
+    return "its key is kept" if ring is not None else "asked for at the first start"

@@ -1,0 +1,74 @@
+"""`p2pd check` and `p2pd paths`: for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from p2pd import config, firstrun, telling
+from protocol.errors import Fault
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("P2PD_")]:
+        monkeypatch.delenv(name)
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name[4]))  # short: sun_path has 107 octets
+
+
+def said(capsys: pytest.CaptureFixture[str], command: str, role: str | None = None, **how: bool) -> str:
+    as_json = how.get("as_json", False)
+    assert telling.run(command, role, {}, os.environ, as_json=as_json) == 0
+    return capsys.readouterr().out
+
+
+def test_the_role_is_that_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(said(capsys, "paths", as_json=True))["database"].endswith("peer.db")
+    firstrun.make(firstrun.Plan("tracker", {}, None), config.default_config_file())
+    assert json.loads(said(capsys, "paths", as_json=True))["database"].endswith("tracker.db")
+    assert json.loads(said(capsys, "check", as_json=True))["role"] == "tracker"
+    assert json.loads(said(capsys, "paths", "peer", as_json=True))["database"].endswith("peer.db")
+
+
+def test_paths_that_are_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    firstrun.make(firstrun.Plan("tracker", {}, None), config.default_config_file())
+    lines = dict(line.split(maxsplit=1) for line in said(capsys, "paths").splitlines())
+    assert lines["network_key"] == str(config.default_home("tracker") / "network.key")
+    assert lines["database"].endswith("tracker.db  (not there yet)")
+
+
+def test_good_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"peer.trackers": ["hub"], "peer.listen": "127.0.0.1:8002", "peer.with_tracker": True}
+    firstrun.make(firstrun.Plan("peer", values, None), config.default_config_file())
+    assert said(capsys, "check").splitlines() == [
+        f"The settings are good: peer, from {config.default_config_file()}",
+        "  tracker listens on port 9000",
+        "  peer listens on 127.0.0.1:8002",
+        "  trackers: hub:9000",
+        f"  home: {config.default_home('peer')}",
+        "  password: its key is kept",
+    ]
+    assert "asked for at the first start" in said(capsys, "check", "tracker")
+
+
+def test_where_the_password_comes_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("P2PD_PASSWORD_FILE", "/s")
+    assert "password: from /s" in said(capsys, "check", "tracker")
+    monkeypatch.delenv("P2PD_PASSWORD_FILE")
+    home = config.default_home("tracker")
+    home.mkdir(parents=True)
+    (home / "network.key").write_text("{}")
+    (home / "network.key").chmod(0o600)
+    assert "is damaged" in said(capsys, "check", "tracker")
+
+
+def test_a_peer_without_a_tracker_is_wrong() -> None:
+    with pytest.raises(Fault) as caught:
+        telling.run("check", "peer", {}, {}, as_json=True)
+    assert "needs a tracker" in caught.value.message

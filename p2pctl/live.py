@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+import sys
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-ROOM = 4  # lines of the screen that are not rows: header, counts, the prompt after the end
+from p2pctl.screen import Block
+from p2pctl.tables import Layout, paint, painter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+ROOM = 2  # lines that are not rows: header and counts
 
 
 class LiveTable:
     """A context manager; the last state stays on the screen at its end."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, emoji=False, markup=False)
-        self._live = Live(console=self._console, auto_refresh=False)
+    def __init__(self, color: bool = True, block: Block | None = None) -> None:
+        self._color = color
+        self._console = painter(color)
+        self._block = block or Block(sys.stdout)
 
     def __enter__(self) -> LiveTable:
-        self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self._block.keep()
 
-    def draw(self, head: list[str], rows: list[list[str]], below: str) -> None:
-        """`rows` under `head` (a name that starts with `>` stands to the right), the last ones when there are too many; `below` is a line
-        under them. All texts must be safe."""
-        table = Table(
-            box=None, pad_edge=False, header_style="bold", caption=Text(below), caption_justify="left"
-        )
-        for name in head:
-            table.add_column(
-                name.lstrip(">"),
-                justify="right" if name.startswith(">") else "left",
-                no_wrap=True,
-                overflow="ellipsis",
-            )
-        for row in rows[-max(1, self._console.size.height - ROOM) :]:
-            table.add_row(*map(Text, row))
-        self._live.update(table, refresh=True)
+    def draw(self, head: Sequence[str], rows: Sequence[Sequence[str]], below: str) -> None:
+        """`rows` under `head` (see p2pctl/tables.py), the last ones when there are too many; `below` is a line under them. All texts
+        must be safe."""
+        width, height = self._block.room
+        shown = rows[-max(1, height - ROOM) :]
+        hidden = len(rows) - len(shown)
+        if hidden:
+            below = f"{below}; {hidden} above are not shown"
+        lines = Layout(head, width, self._color).lines(shown)
+        last = Text(below, style="dim" if self._color else "")
+        last.truncate(width, overflow="ellipsis")
+        lines.append(last)
+        for line in lines:
+            line.truncate(width, overflow="ellipsis")
+        self._block.draw([paint(self._console, line) for line in lines], [line.cell_len for line in lines])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
+    from p2pctl.tables import Layout
+
     Item = dict[str, Any]
 
 SHAPES = ("json", "jsonl", "tsv", "quiet")
@@ -72,7 +74,8 @@ class Output:
         self.verbose = verbose
         self.now = now
         self.terminal = sys.stdout.isatty()
-        self._color = color
+        self.color = color
+        self.dumb = os.environ.get("TERM", "dumb") == "dumb"
         self._items: list[Item] = []
         self.count = 0
         """Items shown so far."""
@@ -84,6 +87,7 @@ class Output:
         self._chosen: Sequence[str] | None = None
         self._header = False
         self._table: list[int] = []
+        self._layout: Layout | None = None
         self.listener: Callable[[str, list[Item]], None] | None = None
         """Told the command and each page of its items."""
         self.numbered = False
@@ -178,28 +182,33 @@ class Output:
             self.line(f"{name:<{width}}  {value}")
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Aligned columns with an upper-case header; numbers (a head that starts with `>`) to the right.
+        """Aligned columns with an upper-case header; numbers (a head with `>` in front) to the right. The header comes once; widths only
+        grow over pages.
 
-        The header comes once; widths only grow over pages. The last column is cut to the terminal, never in
-        a pipe.
+        On a terminal it fits its width: columns whose head has `?` in front may be left out, and the last one is cut. Never in a pipe.
         """
         cells = [[safe(cell) for cell in row] for row in rows]
-        names = [name.lstrip(">") for name in head]
+        if self.terminal and not self.dumb:
+            self._draw_table(head, cells)
+            return
+        names = [name.lstrip("?>") for name in head]
         first = not self._table
         previous = self._table or [len(name) for name in names]
         self._table = [max([w, *(columns(row[i]) for row in cells)]) for i, w in enumerate(previous)]
-        room = 0
-        if self.terminal:
-            from shutil import get_terminal_size
-
-            used = sum(self._table[:-1]) + 2 * (len(head) - 1)
-            room = max(8, get_terminal_size().columns - used)
         lines = []
         for row in [names, *cells] if first else cells:
             padded = [_pad(cell, w, name) for cell, w, name in zip(row, self._table, head, strict=True)]
-            lines.append("  ".join([*padded[:-1], _cut(row[-1], room)]))
-        if first and self.terminal and self._color:
-            lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+            lines.append("  ".join([*padded[:-1], row[-1]]))
+        self._write("".join(line + "\n" for line in lines), "backslashreplace")
+
+    def _draw_table(self, head: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+        from p2pctl.screen import terminal_size
+        from p2pctl.tables import Layout, paint, painter
+
+        if self._layout is None:
+            self._layout = Layout(head, terminal_size(sys.stdout)[0], self.color)
+        console = painter(self.color)
+        lines = [paint(console, line) for line in self._layout.lines(cells)]
         self._write("".join(line + "\n" for line in lines), "backslashreplace")
 
     # -- shapes ---------------------------------------------------------------------------------------
@@ -321,21 +330,7 @@ def columns(text: str) -> int:
 
 def _pad(text: str, width: int, head: str) -> str:
     fill = " " * (width - columns(text))
-    return fill + text if head.startswith(">") else text + fill
-
-
-def _cut(text: str, room: int) -> str:
-    """`text` within `room` columns, the end replaced by `…`; 0 is no bound."""
-    if not room or columns(text) <= room:
-        return text
-    kept = ""
-    used = 1
-    for character in text:
-        used += columns(character)
-        if used > room:
-            break
-        kept += character
-    return kept + "…"
+    return fill + text if ">" in head[:2] else text + fill
 
 
 def discard_stdout() -> None:

@@ -115,6 +115,7 @@ def await_all(
     for index, answer in answers:
         subject, transfer, _ = waits[index]
         fault = answer if isinstance(answer, Fault) else outcome(answer)
+        invocation.progress.over(index)
         invocation.progress.close()
         if fault is None:
             assert isinstance(answer, dict)
@@ -152,4 +153,5 @@ def _progress(invocation: Invocation, key: int, name: str, event: dict[str, Any]
     invocation.progress.event(key, name, event)
     if event.get("state") == "paused" and key not in told and invocation.output.human:
         told.add(key)
+        invocation.progress.close()
         note(safe(f"{event.get('transfer')} is paused: p2pctl resume {event.get('transfer')} lets it go on"))

@@ -68,7 +68,10 @@ def run(invocation: Invocation) -> int:
         lambda index, event: invocation.progress.event(index, os.path.basename(paths[index]), event),
     )
     total = len(paths)
+    for index, path in enumerate(paths):
+        invocation.progress.expect(index, os.path.basename(path), {"state": "queued"})
     for index, answer in answers:
+        invocation.progress.over(index)
         invocation.progress.close()
         if isinstance(answer, Fault):
             output.fail(paths[index], answer, total)

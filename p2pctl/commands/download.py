@@ -93,7 +93,7 @@ def run(invocation: Invocation) -> int:
     if values.limit is not None:
         params["limit_bytes_per_s"] = parse_rate(values.limit)
     view = BEGUN if values.no_wait else transfer.FINISHED
-    waits = []
+    waits: list[tuple[str, str, str]] = []
     for index, answer in invocation.client.each("download", [{"ref": ref, **params} for ref in refs]):
         if isinstance(answer, Fault):
             output.fail(refs[index], answer, len(refs))
@@ -104,6 +104,7 @@ def run(invocation: Invocation) -> int:
         elif answer.get("state") in FINAL_STATES:
             output.show(view, [answer])
         else:
+            invocation.progress.expect(len(waits), refs[index], answer)
             waits.append((refs[index], str(answer.get("transfer")), str(answer.get("name"))))
     transfer.await_all(invocation, waits, len(refs), patient=False)
     return output.finish(view, len(refs))

@@ -81,7 +81,7 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
         rows.append(
             [format_address(str(item["host"]), item["port"]), "-" if files is None else str(files), device]
         )
-    output.table(("ADDRESS", ">FILES", "DEVICE"), rows)
+    output.table(("ADDRESS", "?>FILES", "DEVICE"), rows)
 
 
 VIEW = View(("device_id", "host", "port", "self", "files"), "device_id", _human, "no peers are known")

@@ -86,7 +86,7 @@ def _add_peers(invocation: Invocation, items: list[dict[str, Any]]) -> None:
 
 
 def _human(output: Output, items: list[dict[str, Any]]) -> None:
-    head = ["ID", ">SIZE", ">SOURCES", ">AGE", "NAME"]
+    head = ["ID", "?>SIZE", "?>SOURCES", "?>AGE", "NAME"]
     if output.verbose:
         head = ["ID", "SHA256", ">SIZE", ">SOURCES", ">AGE", "LOCAL", "NAME"]
     rows = [_row(output, item) for item in items]

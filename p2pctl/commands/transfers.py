@@ -89,14 +89,14 @@ def _watch(invocation: Invocation, states: list[str] | None) -> int:
     if invocation.values.limit is not None or invocation.values.cursor is not None:
         raise Fault("usage", "--watch takes no --limit and no --cursor")
     params = {"states": states}
-    if not (output.human and output.terminal):
+    if not (output.human and output.terminal) or output.dumb:
         invocation.client.call(
             "watch", params, lambda event: output.show(VIEW, list(event.get("items") or ()))
         )
         return output.finish(VIEW)
     from p2pctl.live import LiveTable
 
-    with LiveTable() as table:
+    with LiveTable(output.color) as table:
         known: dict[str, dict[str, Any]] = {}
 
         def changed(event: dict[str, Any]) -> None:
@@ -116,7 +116,7 @@ ENDED = ("done", "failed", "cancelled")
 
 
 def _head(output: Output) -> list[str]:
-    head = ["TRANSFER", "STATE", ">DONE", ">SIZE", ">RATE", ">LEFT", ">SOURCES", "NAME"]
+    head = ["TRANSFER", "STATE", ">DONE", "?>SIZE", "?>RATE", "?>LEFT", "?>SOURCES", "NAME"]
     if output.verbose:
         head[-1:] = ["ID", "NAME", "PATH"]
     return head

@@ -85,7 +85,7 @@ def test_ctrl_c_stops_the_wait_and_not_the_download(swarm: Swarm, pair: tuple[Da
         terminal.expect("#1  ")
         terminal.expect(PROMPT)
         terminal.line("download #1 --limit 1M")
-        terminal.expect("two words.bin downloading", passing=False)
+        terminal.expect("1 source", passing=False)
         terminal.type(CTRL_C)
         terminal.expect("stopped waiting; t-1 goes on")
         terminal.expect("wait again with: p2pctl wait t-1")

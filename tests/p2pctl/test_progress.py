@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 
 import pytest
 
 from p2pctl import progress
+from tests.fakes.screens import FakeTerminal
 
 EVENT = {
     "transfer": "t-1",
@@ -22,27 +22,10 @@ EVENT = {
 }
 
 
-class Terminal(io.TextIOWrapper):
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8")
-
-    def isatty(self) -> bool:
-        return True
-
-    @property
-    def text(self) -> str:
-        self.flush()
-        assert isinstance(self.buffer, io.BytesIO)
-        return self.buffer.getvalue().decode()
-
-
-def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a terminal in place of sys.stderr; not in a fixture, whose stream pytest would replace."""
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stderr", FakeTerminal())
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
-    return terminal
 
 
 @pytest.mark.parametrize(
@@ -98,18 +81,76 @@ def test_json_lines(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     assert json.loads(captured.err) == {"schema": "p2p.progress/1", **EVENT}
 
 
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def late(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeTerminal, progress.Late, Clock]:
+    """Bars on a terminal, that have been under way long enough."""
+    terminal = FakeTerminal(100, 10)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("p2pctl.screen.terminal_size", lambda stream: terminal.size())
+    monkeypatch.setattr("p2pctl.bars.DRAW_SECONDS", 0.0)
+    clock = Clock()
+    bars = progress.Late(False, clock)
+    bars.event(0, "t-1", EVENT)
+    assert terminal.text == ""  # nothing is drawn, nor imported, for what is over at once
+    clock.now = 1.0
+    return terminal, bars, clock
+
+
 def test_a_bar_shows_the_name_as_it_is_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = on_terminal(monkeypatch)
-    bar = progress.make("auto", False, True)
-    bar.close()
-    assert terminal.text == ""
-    bar.event(0, "t-1", EVENT)
-    drawn = terminal.text
-    assert "a[bold]\\u{1b}.txt downloading" in drawn
-    assert "50%" in drawn
-    assert "1.0 KiB/s, 0.5 s left, 1 source" in drawn
-    bar.close()
-    assert terminal.text.endswith("\x1b[2K")
-    bar.event(0, "t-1", {**EVENT, "received_bytes": 1024})
-    bar.close()
-    assert "100%" in terminal.text
+    terminal, bars, _ = late(monkeypatch)
+    bars.event(0, "t-1", EVENT)
+    (row,) = terminal.rows
+    assert row.startswith("a[bold]\\u{1b}.txt")
+    assert row.split()[2:] == ["50%", "1.0", "KiB/s", "0.5", "s", "1", "source"]
+    bars.close()
+    assert terminal.rows == []
+    bars.event(0, "t-1", {**EVENT, "received_bytes": 1024})
+    assert "100%" in terminal.rows[0]
+    bars.close()
+
+
+def test_a_line_for_all_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, bars, _ = late(monkeypatch)
+    bars.expect(1, "b", {"state": "queued", "size_bytes": 1024})
+    bars.expect(2, "c", {"state": "queued", "size_bytes": 2048})
+    bars.event(0, "t-1", EVENT)
+    assert [row.split()[0] for row in terminal.rows] == ["a[bold]\\u{1b}.txt", "b", "c", "0"]
+    assert terminal.rows[-1].split()[5:] == ["12%", "1.0", "KiB/s", "3.5", "s"]
+    bars.over(0)
+    bars.event(1, "b", {**EVENT, "name": "b"})
+    assert terminal.rows[-1].startswith("1 of 3 done")
+    assert "37%" in terminal.rows[-1]
+    bars.close()
+    bars.close()
+
+
+def test_a_rate_that_the_daemon_does_not_tell_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, bars, clock = late(monkeypatch)
+    bars.over(0)
+    for done in (0, 10, 20):
+        bars.event(1, "b", {"stage": "hashing", "done_bytes": done * 1024, "total_bytes": 100 * 1024})
+        clock.now += 1.0
+    assert terminal.rows[0].split()[2:] == ["20%", "10.0", "KiB/s", "8.0", "s", "hashing"]
+    bars.event(1, "c", {"stage": "hashing", "done_bytes": 0, "total_bytes": 1024})
+    assert "KiB/s" not in terminal.rows[0]
+    bars.close()
+
+
+def test_a_terminal_that_is_gone_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, bars, _ = late(monkeypatch)
+
+    def gone(data: bytes) -> int:
+        raise OSError(5, "gone")
+
+    terminal.sink.write = gone  # type: ignore[method-assign]
+    bars.event(0, "t-1", EVENT)
+    bars.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from p2pctl import render
 from p2pctl.render import Output, View
 from protocol.errors import Fault
+from tests.fakes.screens import FakeTerminal
 
 HOSTILE = "a\tb\nc\\d\r\x1b[31m\u202e\udcff"
 
@@ -24,27 +24,12 @@ def show_lines(output: Output, items: list[dict[str, Any]]) -> None:
 VIEW = View(("id", "name", "size_bytes", "ok"), "id", show_lines, "nothing here", ("more",))
 
 
-class Terminal(io.TextIOWrapper):
-    """A stdout that says it is a terminal."""
-
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8")
-
-    def isatty(self) -> bool:
-        return True
-
-    @property
-    def text(self) -> str:
-        assert isinstance(self.buffer, io.BytesIO)
-        return self.buffer.getvalue().decode()
-
-
-def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> FakeTerminal:
     """Put a terminal in place of sys.stdout; not in a fixture, whose stream pytest would replace."""
-    terminal = Terminal()
+    terminal = FakeTerminal(30)
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr("p2pctl.screen.terminal_size", lambda stream: terminal.size())
     return terminal
 
 
@@ -152,6 +137,12 @@ class TestTable:
         lines = capsysbinary.readouterr().out.decode().splitlines()
         assert lines == ["ID       SIZE  NAME", "7f        5 B  " + "n" * 300, "7f3a  1.4 GiB  宽宽"]
 
+    def test_a_simple_terminal_gets_what_a_pipe_gets(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = on_terminal(monkeypatch)
+        monkeypatch.setenv("TERM", "dumb")
+        Output("x", "human").table(("ID", "?>SIZE", "NAME"), [("7f", "5 B", "n" * 40)])
+        assert terminal.text.splitlines() == ["ID  SIZE  NAME", "7f   5 B  " + "n" * 40]
+
     def test_cut_to_the_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         terminal = on_terminal(monkeypatch)
         output = Output("x", "human", color=False)
@@ -159,7 +150,7 @@ class TestTable:
         lines = terminal.text.splitlines()
         assert lines[0] == "ID        SIZE  NAME"
         assert lines[1] == "7f3a91c2   5 B  " + "n" * 13 + "…"
-        assert lines[2] == "7f3a91c2   5 B  " + "宽" * 6 + "…"
+        assert lines[2] == "7f3a91c2   5 B  " + "宽" * 6 + " …"
         assert all(render.columns(line) <= 30 for line in lines)
 
     def test_colour_only_on_a_terminal_that_wants_it(self, monkeypatch: pytest.MonkeyPatch) -> None:

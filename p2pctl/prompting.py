@@ -82,7 +82,8 @@ class _Kept(ToolkitHistory):
         return reversed(self._history.load())
 
     def store_string(self, string: str) -> None:
-        self._history.append(string)
+        for line in string.split("\n"):
+            self._history.append(line)
 
 
 class _Completer(Completer):

@@ -54,15 +54,18 @@ class Shell:
 
     def _loop(self) -> int:
         failed = OK
+        waiting: list[str] = []  # several lines that were pasted at once
         while True:
             try:
-                line = self.read()
+                line = waiting.pop(0) if waiting else self.read()
             except KeyboardInterrupt:
                 if not self._interactive:
                     return INTERRUPTED
                 continue
             except EOFError:
                 return OK if self._interactive else failed
+            line, *more = line.split("\n")
+            waiting = [*more, *waiting]
             try:
                 words = words_of(line)
             except Fault as fault:
@@ -74,6 +77,8 @@ class Shell:
             status = self._line(words) if words else OK
             if status == TERMINATED or (status == INTERRUPTED and not self._interactive):
                 return status
+            if status == INTERRUPTED:
+                waiting.clear()
             failed = status or failed
 
     def _line(self, words: list[str]) -> int:
@@ -112,7 +117,7 @@ class Shell:
         client = self._client(ASK_SECONDS)
         try:
             return offering.complete(before, self.session, asking(lambda: client), WORDS)
-        except OSError:
+        except Exception:  # whoever presses Tab wants no message, and the prompt must stay whole
             return len(before), []
         finally:
             client.close()

@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     _common(peer)
     commands.add_parser("invite", help="print a new random secret for a swarm (128 bits)")
     init = commands.add_parser(
-        "init", help="make the settings and the key of a daemon, asking for what is not given"
+        "init", help="make the settings and the key of a daemon; asks, unless --role is given"
     )
     _init(init)
     for name, text in (
@@ -253,7 +253,9 @@ def _run(args: argparse.Namespace) -> int:
     if command == "invite":
         from protocol.keys import make_invite
 
-        print(make_invite(os.urandom(16)))
+        print(make_invite(os.urandom(16)), flush=True)
+        if sys.stdout.isatty():
+            print("Every member of the swarm needs it; p2pd asks for it as the password.", file=sys.stderr)
         return 0
     if command == "init":
         from p2pd import beginning

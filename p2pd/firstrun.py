@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,10 +44,22 @@ class Terminal:
     """The terminal of this process."""
 
     def line(self, prompt: str) -> str:
-        return input(prompt)
+        return self._text(input, prompt)
 
     def hidden(self, prompt: str) -> str:
-        return getpass.getpass(prompt)
+        return self._text(getpass.getpass, prompt)
+
+    def _text(self, read: Callable[[str], str], prompt: str) -> str:
+        while True:
+            try:
+                text = read(prompt)
+                text.encode(
+                    "utf-8"
+                )  # what a terminal of another encoding sent may have come through as surrogates
+            except UnicodeError:
+                self.say("  that is not UTF-8, which all machines understand: type it again")
+                continue
+            return text
 
     def say(self, text: str) -> None:
         print(safe(text), flush=True)

@@ -23,9 +23,14 @@ def run(
         _print_paths(paths(settings), as_json)
         return 0
     config.check_trackers(settings)
+    file = Path(settings.password_file).expanduser()
+    if settings.password_file and (file.is_file() or not file.exists()):  # a pipe can be read but once
+        secrets.given(
+            secrets.PasswordSource(file=settings.password_file), {}
+        )  # can it be read, is it private
     if as_json:
-        file = None if settings.config_file is None else str(settings.config_file)
-        print(json.dumps({"ok": True, "role": role, "config_file": file}))
+        named = None if settings.config_file is None else str(settings.config_file)
+        print(json.dumps({"ok": True, "role": role, "config_file": named}))
         return 0
     for line in facts(settings):
         print(safe(line))

@@ -61,6 +61,11 @@ def test_history_over_runs(ask: Ask, tmp_path: Path) -> None:
     assert (tmp_path / "h").read_text() == "from before\nnew\nfrom before\n"
 
 
+def test_what_is_pasted_is_kept_line_by_line(ask: Ask, tmp_path: Path) -> None:
+    assert ask("\x1b[200~list\nping\x1b[201~\r") == "list\nping"
+    assert (tmp_path / "h").read_text() == "list\nping\n"
+
+
 def test_completion(ask: Ask) -> None:
     assert ask("adi" + TAB, "\r") == "adieu "
     assert ask("x add" + TAB, "y\r") == "x add y"

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from p2pctl import args, shell
+from p2pctl import args, offering, shell
 from p2pctl.cli import summaries
 from p2pctl.invocation import Invocation
 from protocol.errors import Fault
 from tests.p2pctl import samples
 from tests.p2pctl.conftest import Daemon, Outcome, Run, Start
 from tests.p2pctl.samples import page
+
+
+def interrupt(request: Any, send: Any) -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
 
 Say = Callable[..., Outcome]
 STATUS = {**samples.STATUS}
@@ -88,6 +95,7 @@ class TestInteractive:
     @pytest.fixture(autouse=True)
     def plan(self, daemon: Daemon) -> None:
         daemon.on["status"] = STATUS
+        daemon.on["ping"] = {"version": "1", "uptime_s": 0.0, "pid": 7}
         daemon.on["list"] = page(samples.share())
 
     def test_the_greeting(self, daemon: Daemon, lines: Say) -> None:
@@ -112,6 +120,23 @@ class TestInteractive:
     def test_what_fails_does_not_end_it(self, lines: Say) -> None:
         got = lines("bogus", "'", "list", "quit", "list", interactive=True)
         assert (got.status, got.out) == (0, "example.txt - Size: 1024 bytes\n")
+
+    def test_several_lines_that_are_pasted(self, daemon: Daemon, lines: Say) -> None:
+        got = lines("list\n\nbogus\nlist", "quit", interactive=True)
+        assert got.out == "example.txt - Size: 1024 bytes\n" * 2
+        daemon.on["list"] = interrupt
+        got = lines("list\nlist\nlist", "ping", interactive=True)
+        assert len(daemon.params("list")) == 3
+        assert len(daemon.params("ping")) == 1
+
+    def test_tab_never_fails(self, monkeypatch: pytest.MonkeyPatch, daemon: Daemon) -> None:
+        values = args.parse(args.parser("shell", "shell", ""), [])
+        made = shell.Shell(Invocation("shell", values, dict(os.environ), 0.0), shell.piped, True)
+        assert [offer.text for offer in made.complete("pin")[1]] == ["ping"]
+        daemon.on["complete"] = {"items": [{"value": 5}]}
+        assert made.complete("download x") == (9, [])
+        monkeypatch.setattr(offering, "complete", lambda *args: 1 / 0)
+        assert made.complete("download x") == (10, [])
 
     def test_help(self, lines: Say) -> None:
         got = lines("help", "help quit", interactive=True)

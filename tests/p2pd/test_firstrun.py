@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+import sys
 import tomllib
 from pathlib import Path
 
@@ -136,6 +138,16 @@ class TestQuestions:
         assert ask(person, {}).password is None
         assert "the key of another password" in "\n".join(person.told)
         assert ask(Person(PASSWORD, "p", "hub", free_port), {}).password == PASSWORD
+
+
+def test_octets_that_are_no_text_are_asked_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\nhub\n"), "utf-8", "surrogateescape")
+    )
+    assert firstrun.Terminal().line("Tracker: ") == "hub"
+    assert "not UTF-8" in capsys.readouterr().out
 
 
 class TestGiven:

@@ -56,10 +56,21 @@ def test_good_settings(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_where_the_password_comes_from(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("P2PD_PASSWORD_FILE", "/s")
-    assert "password: from /s" in said(capsys, "check", "tracker")
+    file = tmp_path / "password"
+    file.write_text("correct horse battery\n")
+    monkeypatch.setenv("P2PD_PASSWORD_FILE", str(file))
+    for mode, wrong in ((0o644, "others can read"), (0o600, "")):
+        file.chmod(mode)
+        if wrong:
+            with pytest.raises(Fault, match=wrong):
+                said(capsys, "check", "tracker")
+        else:
+            assert f"password: from {file}" in said(capsys, "check", "tracker")
+    file.unlink()
+    with pytest.raises(Fault, match="cannot read the password file"):
+        said(capsys, "check", "tracker")
     monkeypatch.delenv("P2PD_PASSWORD_FILE")
     home = config.default_home("tracker")
     home.mkdir(parents=True)

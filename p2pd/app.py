@@ -237,7 +237,9 @@ class App:
             reactor, identity, Dialect.TRACKER, admission, TRACKER_DOMAIN, self._tracker_server
         )
         tell = self._events.tell
-        self._tracker_router.on_banned = lambda host, seconds: tell(PeerBanned(host, seconds, "password"))
+        self._tracker_router.on_banned = lambda host, seconds: tell(
+            PeerBanned(host, seconds, "wrong_password")
+        )
         self._tracker_server.serve(self._tracker_router, admission)
         self._operator = Operator(partial(run_on, reactor), service, self._registry, self._tracker_server)
         return self._tracker_router.bind(listen.host, listen.port)
@@ -279,7 +281,7 @@ class App:
         )
         own = {self._device.device_id, self._tracker_device.device_id}
         rotating = Rotating(self._rotation, own)
-        operating = Operating(self._peer, self._operator)
+        operating = Operating(self._peer, self._operator, self._events.tell)
         more = {
             **rotating.methods,
             **operating.methods,

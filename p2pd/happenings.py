@@ -204,12 +204,12 @@ class TrackerLost(Happening):
 
 @dataclass(frozen=True, slots=True)
 class PeerBanned(Happening):
-    """an address or device is refused for so long (nil: for ever); `reason`: `password` (wrong proofs), `data` (wrong pieces), `hand`"""
+    """an address, network or device is refused for so long (nil: for good); `cause` as in `bans`"""
 
     KIND = "peer.banned"
-    peer: str
+    subject: str
     duration_s: float | None
-    reason: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Change:
     where: str
     applied: bool
     note: str = ""
-    error: str = ""
+    error: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Tuning:
             if KEYS[key].live:
                 self._running[key] = wanted[key]
         notes: dict[str, str] = {}
-        errors: dict[str, str] = {}
+        errors: dict[str, Fault] = {}
         for apply in dict.fromkeys(self._apply[key] for key in differing if key in self._apply):
             keys = [key for key in differing if self._apply.get(key) is apply]
             try:
@@ -171,7 +171,7 @@ class Tuning:
                 log.warning("! %s not changed: %s", ", ".join(keys), fault.message)
                 for key in keys:
                     self._running[key] = before[key]
-                    errors[key] = fault.message
+                    errors[key] = fault
             else:
                 notes.update(dict.fromkeys(keys, note or ""))
         changes = []
@@ -191,7 +191,7 @@ class Tuning:
                     one.where,
                     applied,
                     notes.get(key, ""),
-                    errors.get(key, ""),
+                    errors.get(key),
                 )
             )
         return changes

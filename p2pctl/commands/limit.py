@@ -63,9 +63,9 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
 
 def _text(item: dict[str, Any]) -> str:
     limit = item.get("limit_bytes_per_s")
-    origin = "" if item.get("from") == "settings" else ", set by p2pctl limit"
+    origin = "" if item.get("origin") == "settings" else ", set by p2pctl limit"
     shown = format_rate(limit) if limit else "no limit"
     return f"{shown}{origin}; now {format_rate(item.get('rate_bytes_per_s') or 0)}"
 
 
-VIEW = View(("direction", "limit_bytes_per_s", "rate_bytes_per_s", "from"), "limit_bytes_per_s", _human)
+VIEW = View(("direction", "limit_bytes_per_s", "rate_bytes_per_s", "origin"), "limit_bytes_per_s", _human)

@@ -32,7 +32,7 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
     for item in items:
         line = f"{item['key']}: {text(item['before']) or '-'} -> {text(item['value']) or '-'}"
         if item.get("error"):
-            line += f", not applied: {item['error']}"
+            line += f", not applied: {item['error'].get('message')}"
         elif not item["applied"]:
             line += ", waits for a restart"
         if item.get("note"):

@@ -7,6 +7,7 @@ import os
 from p2pctl.commands.add import report_failed
 from p2pctl.render import View
 from p2pctl.units import format_size
+from protocol.control import fault_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ def run(invocation: Invocation) -> int:
     invocation.progress.close()
     output.page(VIEW, answer)
     failed = sum(report_failed(output, item) for item in answer["items"])
-    return output.finish(VIEW, 1 + failed)
+    missing = answer.get("failed") or ()
+    total = len(answer["items"]) + len(missing) + failed
+    for one in missing:
+        output.fail(str(one.get("subject")), fault_of(one), max(2, total))
+    return output.finish(VIEW, max(1, total))
 
 
 def _human(output: Output, items: list[dict[str, Any]]) -> None:

@@ -33,5 +33,5 @@ def limit_item(flow: Flow) -> Item:
         "direction": flow.direction,
         "limit_bytes_per_s": flow.limit or None,
         "rate_bytes_per_s": flow.rate,
-        "from": "limit" if flow.override else "settings",
+        "origin": "limit" if flow.override else "settings",
     }

@@ -7,6 +7,7 @@ by a daemon that is none.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -15,6 +16,7 @@ from p2pd.control import params as read_params
 from p2pd.control.items import Item, hit_item, timestamp
 from p2pd.control.pages import cut, page
 from p2pd.control.server import Method, Progress
+from p2pd.happenings import PeerBanned
 from p2pd.net.bans import FOR_EVER, Ban, as_device, one_device, subject_of
 from p2pd.peer.service import PeerService
 from p2pd.storage.state_bans import HAND
@@ -57,9 +59,15 @@ class Device(Struct, forbid_unknown_fields=True):
 
 
 class Operating:
-    """See the module. Either role may be absent."""
+    """See the module. Either role may be absent; `tell` is told of bans by hand."""
 
-    def __init__(self, peer: PeerService | None, operator: Operator | None) -> None:
+    def __init__(
+        self,
+        peer: PeerService | None,
+        operator: Operator | None,
+        tell: Callable[[PeerBanned], object] = lambda happening: None,
+    ) -> None:
+        self._tell = tell
         self._peer = peer
         self._operator = operator
         self.methods: dict[str, Method] = {
@@ -99,6 +107,7 @@ class Operating:
             await self._operator.ban(ban)
         if self._peer is not None:
             self._peer.banning.ban(ban)
+        self._tell(PeerBanned(subject, asked.for_s, HAND))
         return _item(ban, HAND, self._roles)
 
     async def unban(self, params: dict[str, Any], progress: Progress) -> Item:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from p2pd.control import params as read_params
-from p2pd.control.items import Item, folder_item, plan_item, report_item, share_item
+from p2pd.control.items import Item, fault_item, folder_item, plan_item, report_item, share_item
 from p2pd.control.pages import cut, page
 from p2pd.control.server import Method, Progress
 from p2pd.peer.folders import FolderJob
@@ -152,18 +152,18 @@ class Sharing:
             if found is None and peer.store.share_by_path(os.path.realpath(asked.path)) is None:
                 raise Fault("not_found", f"{safe(asked.path)} is not shared", "p2pctl list shows what is")
         items: list[Item] = []
-        warnings: list[str] = []
+        failed: list[Item] = []
         for folder in folders:
             try:
                 items.append(report_item(await self._hashed(peer.folders.rescan(folder), progress)))
             except Fault as fault:
                 if len(folders) == 1:
                     raise
-                warnings.append(fault.message)
+                failed.append({"subject": folder.path, **(fault_item(fault) or {})})
         await peer.shares.scan()
         files = sum(item["files"] or 0 for item in items)
         _, late = await self._published(0, files, progress)
-        return {**page(items, None), "partial": bool(warnings), "warnings": warnings + late}
+        return {**page(items, None), "partial": bool(failed), "warnings": late, "failed": failed}
 
     def _own_folder(self, ref: str) -> Folder | None:
         """The folder that a reference means: by id, name or path. Raises Fault ambiguous."""

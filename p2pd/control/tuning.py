@@ -9,7 +9,7 @@ from typing import Any
 
 from p2pd.config import KEYS
 from p2pd.control import params as read_params
-from p2pd.control.items import Item
+from p2pd.control.items import Item, fault_item
 from p2pd.control.pages import page
 from p2pd.control.server import Method, Progress
 from p2pd.layers import OVERLAY
@@ -69,7 +69,12 @@ class TuningMethods:
 
     def _answer(self, key: str, changes: list[Change], before: Any) -> Item:
         item = self._item(key)
-        warnings = [text for change in changes for text in (change.note, change.error) if text]
+        warnings = [
+            text
+            for change in changes
+            for text in (change.note, change.error.message if change.error else "")
+            if text
+        ]
         after = self._tuning.overlaid(key)
         if after is not None and item["origin"] != OVERLAY:
             warnings.append(f"{item['where']} wins over it: {key} stays as it is")
@@ -87,5 +92,5 @@ def change_item(change: Change) -> Item:
         "applies": KEYS[change.key].applies,
         "applied": change.applied,
         "note": change.note or None,
-        "error": change.error or None,
+        "error": fault_item(change.error),
     }

@@ -189,7 +189,7 @@ class Links:
         seconds = self.conduct.bad(peer.name, self.reactor.clock())
         if seconds:
             log.warning("! %s sent wrong data again: not used for %d minutes", peer.endpoint, seconds // 60)
-            self.tell(PeerBanned(device_text(peer.device_id), seconds, "data"))
+            self.tell(PeerBanned(device_text(peer.device_id), seconds, "wrong_data"))
             self.on_liar(peer.name, self.conduct.count(peer.name), seconds)
             self._shut_out(peer, f"{peer.endpoint} sent wrong data again and again")
 

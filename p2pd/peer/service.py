@@ -116,7 +116,7 @@ class PeerService:
             reactors.uploads, identity, Dialect.PEER, admission, DOMAIN, self.uploads, partial(_banned, bans)
         )
         self.uploads.router = self.router
-        self.router.on_banned = lambda host, seconds: tell(PeerBanned(host, seconds, "password"))
+        self.router.on_banned = lambda host, seconds: tell(PeerBanned(host, seconds, "wrong_password"))
         guard = dialer_guard(reactors.links)
 
         def make_tracker(endpoint: Endpoint) -> TrackerClient:

@@ -70,6 +70,13 @@ alice: tracker status
 alice: tracker peers
 alice: tracker files {name}
 alice: tracker expire
+bob: config
+bob: config get peer.listen limit.up
+bob: config set log.level debug
+bob: config unset log.level
+bob: reload
+bob: logs
+bob: logs -n 3 --level info
 bob: rotate --status
 bob: rotate --status --all
 bob: status
@@ -109,6 +116,10 @@ FAILURES: dict[str, str] = {
     "limit up 5": "usage",
     "limit sideways": "usage",
     "ban not-a-peer": "usage",
+    "config get peer.lisen": "usage",
+    "config set peer.max_downloads many": "usage",
+    "config gte": "usage",
+    "logs --level loud": "usage",
     "tracker status": "refused",
     "tracker statsu": "usage",
     "verify": "usage",
@@ -157,6 +168,8 @@ def view_of(words: list[str]) -> View:
         view = getattr(module, {"expire": "EXPIRED"}.get(words[1], words[1].upper()))
     elif name == "rotate":
         view = module.DEVICES
+    elif name == "config" and words[1:2] == ["get"]:
+        view = module.VALUES
     else:
         view = module.VIEW
     return view

@@ -39,7 +39,7 @@ def test_a_limit_holds_back_and_is_lifted(
     more = {"limit_bytes_per_s": rate} if way == "own" else {}
     if way != "own":
         (flow,) = limited.ok("limit", way, "128K")
-        assert (flow["limit_bytes_per_s"], flow["from"]) == (rate, "limit")
+        assert (flow["limit_bytes_per_s"], flow["origin"]) == (rate, "limit")
     place = swarm.folder("place")
     began = time.monotonic()
     transfer = leecher.begin(content, place, file="b.bin", **more)
@@ -61,10 +61,10 @@ def test_what_was_set_outlives_a_restart(pair: tuple[Daemon, Daemon, str, Path])
     seeder.end()
     seeder.start("--limit-up", "7M", "--limit-down", "9M")
     up, down = seeder.ok("limit")
-    assert (up["limit_bytes_per_s"], up["from"]) == (5 * 1024 * KIB, "limit")
-    assert (down["limit_bytes_per_s"], down["from"]) == (9 * 1024 * KIB, "settings")
+    assert (up["limit_bytes_per_s"], up["origin"]) == (5 * 1024 * KIB, "limit")
+    assert (down["limit_bytes_per_s"], down["origin"]) == (9 * 1024 * KIB, "settings")
     up, _ = seeder.ok("limit", "default")
-    assert (up["limit_bytes_per_s"], up["from"]) == (7 * 1024 * KIB, "settings")
+    assert (up["limit_bytes_per_s"], up["origin"]) == (7 * 1024 * KIB, "settings")
     assert seeder.status()["limits"] == {
         "upload_bytes_per_s": 7 * 1024 * KIB,
         "download_bytes_per_s": 9 * 1024 * KIB,

@@ -184,3 +184,18 @@ class TestFolders:
         )
         daemon.on["rescan"] = {"items": [failed], "next": None, "partial": False, "warnings": []}
         assert p2pctl("rescan").status == 12
+
+    def test_rescan_of_folders_some_of_which_fail(self, daemon: Daemon, p2pctl: Run) -> None:
+        counts = {
+            f"{kind}{end}": 0 if end else []
+            for kind in ("new", "changed", "vanished")
+            for end in ("", "_count")
+        }
+        gone = {"subject": "/d/gone", "code": "not_found", "message": "there is no /d/gone", "hint": ""}
+        daemon.on["rescan"] = {"items": [self.folder(**counts)], "partial": True, "failed": [gone]}
+        got = p2pctl("rescan", "--json")
+        assert (got.status, len(got.document["items"]), got.document["partial"]) == (12, 1, True)
+        assert got.document["failed"] == [{**gone, "exit": 4}]
+        assert got.error["subject"] == "/d/gone"
+        daemon.on["rescan"] = {"items": [], "partial": True, "failed": [gone, gone]}
+        assert p2pctl("rescan").status == 4

@@ -153,7 +153,13 @@ class TestReload:
             change("log.level", "info", "debug"),
             change("peer.trackers", [], ["a"], note="and more"),
             change("daemon.nice", 5, 7, applies="restart", applied=False),
-            change("log.file", "", "/x", applied=False, error="no right"),
+            change(
+                "log.file",
+                "",
+                "/x",
+                applied=False,
+                error={"code": "storage", "message": "no right", "hint": ""},
+            ),
         )
         assert p2pctl("reload").out == (
             "log.level: info -> debug\n"

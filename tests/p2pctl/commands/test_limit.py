@@ -11,8 +11,8 @@ from protocol.errors import Fault
 from tests.p2pctl.conftest import Daemon, Run
 from tests.p2pctl.samples import page
 
-UP = {"direction": "up", "limit_bytes_per_s": 512_000, "rate_bytes_per_s": 2048, "from": "limit"}
-DOWN = {"direction": "down", "limit_bytes_per_s": None, "rate_bytes_per_s": 0, "from": "settings"}
+UP = {"direction": "up", "limit_bytes_per_s": 512_000, "rate_bytes_per_s": 2048, "origin": "limit"}
+DOWN = {"direction": "down", "limit_bytes_per_s": None, "rate_bytes_per_s": 0, "origin": "settings"}
 
 
 @pytest.mark.parametrize(

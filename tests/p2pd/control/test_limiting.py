@@ -14,7 +14,7 @@ from tests.fakes.swarm import Member, Swarm, eventually, in_swarm
 
 def shown(member: Member, **asked: object) -> list[tuple[str, int | None, str]]:
     answer = change_limit(Limit(**asked), lambda: member.service.bandwidth)  # type: ignore[arg-type]
-    return [(item["direction"], item["limit_bytes_per_s"], item["from"]) for item in answer["items"]]
+    return [(item["direction"], item["limit_bytes_per_s"], item["origin"]) for item in answer["items"]]
 
 
 def test_limits_are_shown_set_and_given_back(tmp_path: Path) -> None:

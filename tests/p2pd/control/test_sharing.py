@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tests.fakes.asker import Asker, put, run
@@ -110,6 +111,18 @@ def test_rescan(tmp_path: Path) -> None:
         single = put(alice)
         await ask("add", path=single)
         assert (await ask("rescan", path=single))["items"] == []
+        # one of several that is gone is a failure, and the others are looked at
+        gone = alice.files / "gone"
+        gone.mkdir()
+        (gone / "file").touch()
+        await ask("add", path=str(gone), recursive=True)
+        shutil.rmtree(gone)
+        answer = await ask("rescan")
+        assert ([one["name"] for one in answer["items"]], answer["partial"]) == (["photos"], True)
+        [failed] = answer["failed"]
+        assert (failed["subject"], failed["code"]) == (str(gone), "not_found")
+        assert failed["message"]
+        assert answer["warnings"] == []
 
     run(tmp_path, work)
 

@@ -17,6 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import Any, cast
 
 import zmq
 
@@ -46,12 +47,13 @@ from p2pd.peer.service import DOMAIN as PEER_DOMAIN
 from p2pd.peer.service import PeerService, QueueLimits, Reactors
 from p2pd.rotation import Rotation
 from p2pd.supervision import Supervision
-from p2pd.tracker.operating import Operator
+from p2pd.tracker.opening import Store, open_store
+from p2pd.tracker.operating import Operator, Run
 from p2pd.tracker.policy import Figures, Policy
 from p2pd.tracker.reach import Prober
-from p2pd.tracker.registry_sqlite import SqliteRegistry
-from p2pd.tracker.server import TrackerServer, system_rng
+from p2pd.tracker.server import SteadyClock, TrackerServer, system_rng
 from p2pd.tracker.service import TrackerService
+from p2pd.tracker.workers import Workers
 from p2pd.tuning import Change
 from protocol import limits
 from protocol.frames import Feature
@@ -65,6 +67,7 @@ TRACKER_DOMAIN = "tracker"
 FEATURES = Feature.CONTENTS | Feature.PACE | Feature.FETCHING | Feature.TERMS | Feature.CHECKS
 DESCRIPTORS = 8192
 HANDSHAKE_THREADS = 2
+WORKERS_SECONDS = 1.0  # for requests that the registry is busy with; what is cut off is not stored
 LAST_WORDS_SECONDS = 0.02  # for those who wait for events to hear of the end
 SWITCH_SECONDS = 0.001  # the interpreter's default of 5 ms lets a key exchange hold up the bulk path
 
@@ -94,7 +97,8 @@ class App:
         self._peer: PeerService | None = None
         self._tracker_router: SealedRouter | None = None
         self._tracker_server: TrackerServer | None = None
-        self._registry: SqliteRegistry | None = None
+        self._store: Store | None = None
+        self._workers: Workers | None = None
         self._operator: Operator | None = None
         self._control: ControlServer | None = None
         self._events = Events()
@@ -215,9 +219,8 @@ class App:
         admission = Admission()
         self._zap.add(TRACKER_DOMAIN, admission)
         quotas = settings.quotas
-        self._registry = SqliteRegistry(
-            settings.home / "tracker.db", max_files_per_device=quotas.device_entries
-        )
+        store = self._store = open_store(settings.tracker_registry, settings.home, quotas.device_entries)
+        workers = self._workers = Workers(reactor) if store.shared else None
         advertised = settings.tracker_announce or primary_address()
         advertised = "" if is_loopback(advertised) else advertised
         figures = Figures(
@@ -230,9 +233,11 @@ class App:
             quotas.network_entries,
         )
         service = TrackerService(
-            self._registry, advertised, system_rng(), Policy(figures), self._keyring.told
+            store.registry, advertised, system_rng(), Policy(figures), self._keyring.told, store.fetchers
         )
-        self._tracker_server = TrackerServer(reactor, service, prober=Prober(reactor, identity))
+        self._tracker_server = TrackerServer(
+            reactor, service, SteadyClock(store.now), Prober(reactor, identity), workers, store.trouble
+        )
         self._tracker_router = SealedRouter(
             reactor, identity, Dialect.TRACKER, admission, TRACKER_DOMAIN, self._tracker_server
         )
@@ -241,7 +246,8 @@ class App:
             PeerBanned(host, seconds, "wrong_password")
         )
         self._tracker_server.serve(self._tracker_router, admission)
-        self._operator = Operator(partial(run_on, reactor), service, self._registry, self._tracker_server)
+        run = cast(Run, asyncio.to_thread if store.shared else partial(run_on, reactor))
+        self._operator = Operator(run, service, store.registry, self._tracker_server)
         return self._tracker_router.bind(listen.host, listen.port)
 
     def _build_peer(self, listen: Endpoint, identity: Identity, trackers: list[Endpoint]) -> int:
@@ -293,9 +299,14 @@ class App:
         self._control.bind()
         self._events.tell(DaemonStarted(VERSION, os.getpid(), roles))
 
-    async def _tracker_stats(self) -> dict[str, int]:
+    async def _tracker_stats(self) -> dict[str, Any]:
         assert self._tracker_server is not None
-        return await run_on(self._reactors[0], self._tracker_server.stats)
+        assert self._store is not None
+        if self._store.shared:
+            stats = await asyncio.to_thread(self._tracker_server.stats)
+        else:
+            stats = await run_on(self._reactors[0], self._tracker_server.stats)
+        return {**stats, "registry": self._store.where}
 
     # -- end ----------------------------------------------------------------------------------------------
 
@@ -315,8 +326,10 @@ class App:
             await run_on(self._tracker_router.reactor, self._tracker_router.shut)
         for reactor in self._reactors:
             reactor.stop(limits.SHUTDOWN_FLUSH_SECONDS)
-        if self._registry is not None:
-            self._registry.close()
+        if self._workers is not None:
+            await asyncio.to_thread(self._workers.close, WORKERS_SECONDS)
+        if self._store is not None:
+            self._store.registry.close()
         self._zap.stop()
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._context.destroy(linger=0)

@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     tracker.add_argument(
         "--announce", dest="tracker.announce", metavar="HOST", help="the address others should use"
     )
+    _registry(tracker)
     _common(tracker)
     peer = commands.add_parser("peer", help="run a peer: share and download")
     peer.add_argument(
@@ -78,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     peer.add_argument(
         "--tracker-listen", dest="tracker.listen", metavar="[HOST:]PORT", help="where that tracker listens"
     )
+    _registry(peer)
     peer.add_argument(
         "--no-share-downloads",
         dest="peer.share_downloads",
@@ -140,6 +142,16 @@ def _init(init: argparse.ArgumentParser) -> None:
     _places(init)
     _secrets(init).add_argument(
         "--invite", action="store_true", help="make a new secret and print it, this one time"
+    )
+
+
+def _registry(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--registry",
+        dest="tracker.registry",
+        metavar="URL|FILE",
+        help="where the tracker keeps what it knows: postgresql://USER@HOST/DATABASE, which several trackers may share, or"
+        " a file (default: tracker.db in the home). Keep a password in ~/.pgpass, not in the URL",
     )
 
 
@@ -272,6 +284,18 @@ def _run(args: argparse.Namespace) -> int:
     return _serve(args, sources)
 
 
+def _warn_of_secrets(args: argparse.Namespace) -> None:
+    from p2pd.kinds import without_password
+
+    registry = getattr(args, "tracker.registry", None)
+    if registry != without_password(registry):
+        print(
+            "p2pd: warning: everybody on this machine can read the password in --registry (ps shows it)\n"
+            "  hint: keep it in ~/.pgpass (PGPASSFILE), or set tracker.registry in a file that only you can read",
+            file=sys.stderr,
+        )
+
+
 def _serve(args: argparse.Namespace, sources: Any) -> int:
     from p2pd import app, logs, secrets
     from p2pd.applying import open_log_file, register_log
@@ -282,6 +306,7 @@ def _serve(args: argparse.Namespace, sources: Any) -> int:
 
     tuning = Tuning(sources)
     settings = tuning.settings
+    _warn_of_secrets(args)
     to_journal = logs.journal(os.environ, 2)
     log = logs.setup(settings.log_level, settings.log_format, sys.stderr, to_journal=to_journal)
     notifier = Notifier(os.environ)

@@ -72,6 +72,12 @@ KEYS: dict[str, Key] = {
         60, kinds.count(1, 86_400), "seconds after which a hook's program is killed", live=True
     ),
     "tracker.listen": Key(str(TRACKER_PORT), kinds.listen(TRACKER_PORT), "[HOST:]PORT of the tracker"),
+    "tracker.registry": Key(
+        "",
+        kinds.registry,
+        "postgresql://USER@HOST/DATABASE that several trackers share, or a file (default: tracker.db in the home)",
+        mask=kinds.without_password,
+    ),
     "tracker.announce": Key("", kinds.text, "HOST that others should use for this machine"),
     "quota.device_searches_per_s": Key(
         5, kinds.count(1, 1000), "searches and lists of one device at the tracker"
@@ -142,6 +148,7 @@ class Settings:
     free_floor: int  # octets
     tracker_listen: Endpoint | None
     tracker_announce: str
+    tracker_registry: str  # a PostgreSQL URL, perhaps with a password, or a path; "": in the home
     quotas: Quotas
     password_file: str
     password_command: str
@@ -300,6 +307,7 @@ def compose(sources: Sources, values: Mapping[str, Any] | None = None) -> Settin
         free_floor=kinds.octets(values["peer.free_floor"]),
         tracker_listen=tracker_listen,
         tracker_announce=values["tracker.announce"],
+        tracker_registry=values["tracker.registry"],
         quotas=Quotas(**{field.name: values[f"quota.{field.name}"] for field in fields(Quotas)}),
         password_file=values["password.file"],
         password_command=values["password.command"],

@@ -21,6 +21,9 @@ from protocol.sizes import parse_rate
 
 MAX_SHOWN = 60  # characters of a wrong value that a message repeats
 _SIZE = re.compile(r"(\d{1,12})([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+_DATABASES = ("postgresql://", "postgres://")
+_USER_PASSWORD = re.compile(r"^(\w+://[^:@/]*):[^@/]*@")
+_OPTION_PASSWORD = re.compile(r"(password=)[^&]*")
 
 Reader = Callable[[Any, str], Any]
 
@@ -33,6 +36,8 @@ class Key:
     read: Reader
     help: str
     live: bool = False
+    mask: Callable[[Any], Any] = lambda value: value
+    """What of a value is shown to people."""
 
     @property
     def applies(self) -> str:
@@ -51,6 +56,22 @@ def text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise Fault("usage", f"{where} must be text, not {shown(value)}", "put it between quotes")
     return value
+
+
+def registry(value: Any, where: str) -> str:
+    """A PostgreSQL URL or a path. What is wrong is not repeated: there may be a password in it."""
+    if not isinstance(value, str):
+        raise Fault("usage", f"{where} must be text", "put it between quotes")
+    if "://" in value and not value.startswith(_DATABASES):
+        raise Fault("usage", f"{where} must be a path or begin with postgresql://")
+    return value
+
+
+def without_password(address: Any) -> Any:
+    """A PostgreSQL URL with *** for each password."""
+    if not isinstance(address, str) or not address.startswith(_DATABASES):
+        return address
+    return _OPTION_PASSWORD.sub(r"\1***", _USER_PASSWORD.sub(r"\1:***@", address))
 
 
 def flag(value: Any, where: str) -> bool:

@@ -23,7 +23,11 @@ ORDER = (FLAG, ENVIRONMENT, OVERLAY, FILE)
 SHORT = {"P2PD_HOME": "daemon.home", "P2PD_SOCKET": "daemon.socket"}
 """Variables with names of their own; they win over the long ones."""
 
-_OPTIONS = {"peer.trackers": "--tracker", "peer.share_downloads": "--no-share-downloads"}
+_OPTIONS = {
+    "peer.trackers": "--tracker",
+    "peer.share_downloads": "--no-share-downloads",
+    "tracker.registry": "--registry",
+}
 """Flags that are not called as their settings."""
 
 Keys = Mapping[str, Key]

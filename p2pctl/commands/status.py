@@ -53,6 +53,8 @@ def _pairs(item: dict[str, Any], verbose: bool) -> Iterator[tuple[str, str]]:
         yield "tracker", _tracker(tracker)
     if tracker := item.get("tracker"):
         known = f"{_count(tracker.get('devices'), 'device')}, {_count(tracker.get('files'), 'file')}"
+        if trouble := tracker.get("trouble"):
+            known = f"its registry {tracker.get('registry')} cannot be used: {trouble}"
         yield "serving", f"tracker on {tracker.get('listen')}, {known}"
     transfers = item.get("transfers") or {}
     states = ("active", "queued", "paused", "failed", "done")

@@ -28,7 +28,7 @@ class Status:
         peer: PeerService | None,
         peer_listen: str,
         tracker_listen: str,
-        tracker_stats: Callable[[], Awaitable[dict[str, int]]] | None,
+        tracker_stats: Callable[[], Awaitable[dict[str, Any]]] | None,
     ) -> None:
         self._keyring = keyring
         self._device_id = device_id
@@ -78,6 +78,8 @@ class Status:
                 "searches": stats["searches"],
                 "announces": stats["announces"],
                 "refusals": stats["refusals"],
+                "registry": stats["registry"],
+                "trouble": stats["trouble"] or None,
             }
         return report
 

@@ -57,12 +57,12 @@ class TuningMethods:
         one = self._tuning.current(key)
         return {
             "key": key,
-            "value": one.value,
+            "value": KEYS[key].mask(one.value),
             "origin": one.origin,
             "where": one.where,
             "applies": KEYS[key].applies,
             "pending": one.pending,
-            "running": one.running,
+            "running": KEYS[key].mask(one.running),
             "default": KEYS[key].default,
             "help": KEYS[key].help,
         }
@@ -85,8 +85,8 @@ def change_item(change: Change) -> Item:
     """One setting that a reload found different."""
     return {
         "key": change.key,
-        "before": change.before,
-        "value": change.value,
+        "before": KEYS[change.key].mask(change.before),
+        "value": KEYS[change.key].mask(change.value),
         "origin": change.origin,
         "where": change.where,
         "applies": KEYS[change.key].applies,

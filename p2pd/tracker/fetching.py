@@ -9,9 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from p2pd.tracker.registry import Card
 from protocol.limits import MAX_DEVICES
+
+
+class Parts(Protocol):
+    """What a service needs of it: Fetchers here, or shared_postgres.SharedFetchers. The methods are described there."""
+
+    def announced(self, card: Card, now: float, until: float) -> None: ...
+
+    def set(self, device_id: bytes, contents: Iterable[bytes], now: float) -> bool: ...
+
+    def left(self, device_id: bytes) -> None: ...
+
+    def of(self, content_id: bytes, now: float) -> list[Card]: ...
+
+    def card(self, device_id: bytes, now: float) -> Card | None: ...
+
+    def expire(self, now: float) -> None: ...
 
 
 @dataclass(slots=True)

@@ -9,7 +9,9 @@ of an address are in no message and in no log.
 from __future__ import annotations
 
 import logging
+import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -100,7 +102,8 @@ class Postgres:
         self._rng = rng or random.SystemRandom()
         self._lock = threading.Lock()
         self._idle: list[psycopg.Connection[Any]] = []
-        self._closed = False
+        self._busy: set[psycopg.Connection[Any]] = set()
+        self._closed = threading.Event()
         self._failures = 0
         self._next_try = 0.0
         self._offset: float | None = None  # of the database's clock against time.monotonic
@@ -192,10 +195,12 @@ class Postgres:
         return time.time() if self._offset is None else time.monotonic() + self._offset
 
     def close(self) -> None:
-        """Lets go of all connections. May be called twice."""
+        """Lets go of all connections; what is under way fails. May be called twice."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             idle, self._idle = self._idle, []
+            for connection in self._busy:
+                _hang_up(connection)
         for connection in idle:
             connection.close()
 
@@ -204,10 +209,12 @@ class Postgres:
     def _take(self) -> tuple[psycopg.Connection[Any], bool]:
         """A connection, and whether it was made just now."""
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise RegistryError("the registry is closed")
             if self._idle:
-                return self._idle.pop(), False
+                connection = self._idle.pop()
+                self._busy.add(connection)
+                return connection, False
             now = self._clock()
             if self._failures:
                 if now < self._next_try:
@@ -220,11 +227,16 @@ class Postgres:
             raise RegistryError(_text(error)) from error
         with self._lock:
             was_away, self._failures, self.trouble = self._failures > 0, 0, ""
+            self._busy.add(connection)
+            if self._closed.is_set():
+                _hang_up(connection)
         if was_away:
             log.info("= the registry %s answers again", self.where)
         return connection, True
 
     def _give_back(self, connection: psycopg.Connection[Any], error: psycopg.Error | None) -> None:
+        with self._lock:
+            self._busy.discard(connection)
         if error is not None and self._is_away(connection, error):
             with self._lock:  # what was opened before is no better
                 idle, self._idle = self._idle, []
@@ -233,7 +245,7 @@ class Postgres:
                     other.close()
             return
         with self._lock:
-            if not self._closed and not connection.broken and not connection.closed:
+            if not self._closed.is_set() and not connection.broken and not connection.closed:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -362,6 +374,12 @@ def _bounded(library: Any) -> Any:
                 raise library.OperationalError(f"no answer within {limit:g} s") from error
 
     return Connection
+
+
+def _hang_up(connection: psycopg.Connection[Any]) -> None:
+    """Whoever waits for an answer learns that there will be none. From any thread."""
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 def _text(error: Exception) -> str:

@@ -146,10 +146,11 @@ class PostgresRegistry:
         return self.database.run(work)
 
     def depart(self, device_id: bytes, now: float) -> None:
-        """See Registry. A device that went to another tracker meanwhile stays: its Bye is late."""
+        """See Registry. A device that went to another tracker that is there stays: its Bye is late."""
         self.database.run(
             lambda cursor: cursor.execute(
-                "UPDATE device SET here = false, lease = %s WHERE device_id = %s AND lease > %s AND tracker = %s",
+                "UPDATE device d SET here = false, lease = %s WHERE d.device_id = %s AND d.lease > %s AND (d.tracker = %s"
+                f" OR NOT EXISTS (SELECT 1 FROM tracker t WHERE t.id = d.tracker AND {shared_postgres.ALIVE}))",
                 (now, device_id, now, self._tracker),
             )
         )

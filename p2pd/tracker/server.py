@@ -1,7 +1,8 @@
 """The tracker on the network: sealed sessions in, TrackerService in the middle, answers out. On the `tracker` reactor.
 
-The rule: one thread owns the router, the service and its registry. The service's clock is this machine's wall clock,
-kept from going back, so that leases in the registry mean the same after a restart.
+The rule: one thread owns the router, and with a registry of its own the service and that registry too. With `workers` (a registry that
+is shared, so on another machine) requests are handled there, and this thread waits for nothing. The service's clock is that of the
+registry, kept from going back, so that leases mean the same after a restart and at other trackers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from p2pd.net.addresses import Network
@@ -20,8 +22,9 @@ from p2pd.net.router import SealedRouter
 from p2pd.tracker.reach import Probe, Prober
 from p2pd.tracker.registry import RegistryError
 from p2pd.tracker.service import Sender, TrackerService
+from p2pd.tracker.workers import Workers
 from protocol.errors import Refusal, RemoteProtocolError
-from protocol.tracker import Refused, decode_request
+from protocol.tracker import AnyReply, Refused, decode_request
 
 log = logging.getLogger("p2pd.tracker")
 
@@ -29,7 +32,7 @@ SWEEP_SECONDS = 1.0
 
 
 class SteadyClock:
-    """Unix time that never goes back: a clock set back stands still until it is passed again."""
+    """Unix time that never goes back: a clock set back stands still until it is passed again. Any thread may ask."""
 
     def __init__(self, read: Callable[[], float] = time.time) -> None:
         self._read = read
@@ -42,7 +45,7 @@ class SteadyClock:
 
 
 class TrackerServer:
-    """Handler of a SealedRouter. Without a `prober` nobody is dialled back."""
+    """Handler of a SealedRouter. Without a `prober` nobody is dialled back. `trouble` tells why the registry cannot be used now."""
 
     def __init__(
         self,
@@ -50,13 +53,17 @@ class TrackerServer:
         service: TrackerService,
         clock: Callable[[], float] | None = None,
         prober: Prober | None = None,
+        workers: Workers | None = None,
+        trouble: Callable[[], str] = str,
     ) -> None:
         self._reactor = reactor
         self._service = service
         self._clock = clock or SteadyClock()
         self.router: SealedRouter | None = None
         self._admission: Admission | None = None
-        service.bans.changed = self._bans_changed
+        self._workers = workers
+        self._trouble = trouble
+        service.bans.changed = partial(reactor.call, self._bans_changed) if workers else self._bans_changed
         self._prober = prober
         service.start(self._clock())
         reactor.later(SWEEP_SECONDS, self._sweep)
@@ -85,14 +92,20 @@ class TrackerServer:
         """The time that the service is told."""
         return self._clock()
 
-    def stats(self) -> dict[str, int]:
-        """Figures for status. On the reactor's thread."""
-        return self._service.stats(self._clock())
+    def stats(self) -> dict[str, Any]:
+        """Figures for status, also when the registry fails: then devices and files are None and `trouble` says why. On the
+        reactor's thread, or any when there are workers."""
+        try:
+            if not (trouble := self._trouble()):
+                return {**self._service.stats(self._clock()), "trouble": ""}
+        except RegistryError as error:
+            trouble = str(error)
+        return {"devices": None, "files": None, **self._service.counts(), "trouble": trouble}
 
     def figures(self) -> dict[str, Any]:
-        """All that there is to count, for the operator. On the reactor's thread. Raises RegistryError."""
+        """All that there is to count, for the operator. On the thread that `stats` is for. Raises RegistryError."""
         now = self._clock()
-        conns = self.router.conns.values() if self.router is not None else ()
+        conns = list(self.router.conns.values()) if self.router is not None else []
         door = self._admission.counts() if self._admission is not None else {}
         return {
             **self._service.stats(now),
@@ -110,6 +123,8 @@ class TrackerServer:
 
     def closed(self, conn: Conn) -> None:
         """See router.Handler."""
+        if self._workers is not None:
+            self._workers.forget(conn)
 
     def writable(self, conn: Conn) -> None:
         """See router.Handler."""
@@ -119,7 +134,26 @@ class TrackerServer:
         if payload:
             raise RemoteProtocolError("a request has no payload")
         request = decode_request(header)
-        reply = self._service.handle(request, Sender(conn.device_id, conn.host), self._clock())
+        sender = Sender(conn.device_id, conn.host)
+        if self._workers is None:
+            self._answer(conn, self._service.handle(request, sender, self._clock()))
+            return
+
+        def work() -> AnyReply | Probe:
+            return self._service.handle(request, sender, self._clock())
+
+        if not self._workers.submit(conn, work, partial(self._handled, conn)):
+            conn.send(Refused(request.req, Refusal.BUSY, 1, "too many requests wait"))
+
+    def _handled(self, conn: Conn, reply: AnyReply | Probe | None, error: BaseException | None) -> None:
+        if reply is not None:
+            self._answer(conn, reply)
+            return
+        # a fault of ours: the request has no answer, so its connection cannot go on
+        log.error("! %s: a message could not be handled", conn, exc_info=error)
+        conn.close("internal error")
+
+    def _answer(self, conn: Conn, reply: AnyReply | Probe) -> None:
         if isinstance(reply, Probe):
             if self._prober is None or not self._prober.start(reply, conn.send):
                 conn.send(Refused(reply.req, Refusal.BUSY, 1, "too many are dialled"))
@@ -129,11 +163,20 @@ class TrackerServer:
             conn.close("banned")
 
     def _sweep(self) -> None:
-        removed = 0
-        try:
-            removed = self._service.expire(self._clock())
-        except RegistryError as error:
-            log.warning("! the registry failed: %s", error)
+        if self._workers is None:
+            try:
+                self._swept(self._service.expire(self._clock()), None)
+            except RegistryError as error:
+                self._swept(None, error)
+        else:
+            self._workers.submit(self, lambda: self._service.expire(self._clock()), self._swept)
+
+    def _swept(self, removed: int | None, error: BaseException | None) -> None:
+        if isinstance(error, RegistryError):
+            if not self._trouble():  # else it was said when it began
+                log.warning("! the registry failed: %s", error)
+        elif error is not None:
+            log.error("! the registry was not swept", exc_info=error)
         self._reactor.later(0.05 if removed else SWEEP_SECONDS, self._sweep)
 
 

@@ -2,11 +2,13 @@
 
 The rule: whatever a member sends is answered or refused; no exception leaves `handle`. Knows no sockets, no
 clock and no database: the server decodes, passes the time and who asks, and sends what comes back
-(docs/protocol.md, "Tracker dialect"). Not thread-safe: one thread owns a service and its registry.
+(docs/protocol.md, "Tracker dialect"). Requests may be handled in several threads at a time if the registry and
+`fetchers` may be used so; what is counted here has a lock.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Any
 from p2pd.net.addresses import LOOPBACK, check_dialable, is_loopback
 from p2pd.net.bans import Ban, Bans, covers
 from p2pd.tracker import search
-from p2pd.tracker.fetching import Fetchers
+from p2pd.tracker.fetching import Fetchers, Parts
 from p2pd.tracker.policy import CENSUS_SECONDS, Policy
 from p2pd.tracker.quota import Kind
 from p2pd.tracker.reach import Probe
@@ -83,15 +85,17 @@ class TrackerService:
         rng: Random,
         policy: Policy | None = None,
         keys: Callable[[], tuple[int, int]] = _one_key,
+        fetchers: Parts | None = None,
     ) -> None:
         self.bans = Bans()
+        self._lock = threading.Lock()
         self._registry = registry
         self._advertised = advertised_host
         self._rng = rng
         self._policy = policy or Policy()
         self._bans_read = self._counted = float("-inf")
         self._keys = keys
-        self._fetchers = Fetchers()
+        self._fetchers: Parts = fetchers or Fetchers()
         self._pressed = False  # the registry was full: absent devices are forgotten early
         self._counts = dict.fromkeys(("announces", "publishes", "searches", "refusals"), 0)
         self.refusals: Counter[str] = Counter()
@@ -137,8 +141,9 @@ class TrackerService:
         except search.BadQuery as error:
             reply = _refused(message, Refusal.BAD_REQUEST, text=str(error))
         if isinstance(reply, Refused):
-            self._counts["refusals"] += 1
-            self.refusals[refusal_name(reply.code)] += 1
+            with self._lock:
+                self._counts["refusals"] += 1
+                self.refusals[refusal_name(reply.code)] += 1
         return reply
 
     def expire(self, now: float) -> int:
@@ -150,7 +155,9 @@ class TrackerService:
             self.read_bans(now)
         if now - self._counted >= CENSUS_SECONDS:
             self._counted = now
-            self._policy.census(self.everybody(now))
+            everybody = list(self.everybody(now))
+            with self._lock:
+                self._policy.census(everybody)
         before = now if self._pressed else now - FORGET_SECONDS
         removed = self._registry.sweep(now, before, SWEEP_ENTRIES)
         if not removed:
@@ -160,7 +167,12 @@ class TrackerService:
     def stats(self, now: float) -> dict[str, int]:
         """Figures for the operator: devices and files now, requests since the start. Raises RegistryError."""
         totals = self._registry.totals(now)
-        return {"devices": totals.devices, "files": totals.files, **self._counts}
+        return {"devices": totals.devices, "files": totals.files, **self.counts()}
+
+    def counts(self) -> dict[str, int]:
+        """Requests since the start, those of the registry or not."""
+        with self._lock:
+            return dict(self._counts)
 
     # -- operating ----------------------------------------------------------------------------------------
 
@@ -194,7 +206,12 @@ class TrackerService:
     # -- requests -----------------------------------------------------------------------------------------
 
     def _take(self, sender: Sender, kind: Kind, now: float) -> int:
-        return self._policy.take(sender.device_id, sender.host, kind, now)
+        with self._lock:
+            return self._policy.take(sender.device_id, sender.host, kind, now)
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
 
     def _announce(self, message: Announce, sender: Sender, now: float) -> AnyReply:
         if wait := self._take(sender, Kind.ANNOUNCE, now):
@@ -207,7 +224,7 @@ class TrackerService:
         )
         self._fetchers.announced(card, now, now + ANNOUNCE_LIFETIME)
         totals = self._registry.totals(now)
-        self._counts["announces"] += 1
+        self._count("announces")
         return Announced(
             message.req,
             lease_s=int(ANNOUNCE_LIFETIME),
@@ -230,10 +247,12 @@ class TrackerService:
             return _refused(
                 message, Refusal.BAD_REQUEST, text="a part of a listing must advance the revision"
             )
-        if not self._policy.room(sender.host, len(message.added) - len(message.removed)):
+        with self._lock:
+            room = self._policy.room(sender.host, len(message.added) - len(message.removed))
+        if not room:
             return _refused(message, Refusal.LIMIT, RETRY_FULL, "too many files of this network")
         self._registry.publish(sender.device_id, message, now, now + ANNOUNCE_LIFETIME)
-        self._counts["publishes"] += 1
+        self._count("publishes")
         return Published(message.req, message.revision)
 
     def _search(self, message: Search, sender: Sender, now: float) -> AnyReply:
@@ -242,7 +261,7 @@ class TrackerService:
             return _refused(message, Refusal.BUSY, wait)
         query = search.parse(message)
         page = self._registry.search(query, message.limit, now)
-        self._counts["searches"] += 1
+        self._count("searches")
         items: list[Hit] = []
         room = MAX_ANSWER
         following = page.next
@@ -299,7 +318,7 @@ class TrackerService:
         return TrackerStats(message.req, **self.stats(now))
 
     def _clock(self, message: Clock, sender: Sender, now: float) -> AnyReply:
-        if wait := self._policy.take(sender.device_id, sender.host, Kind.FIND, now):
+        if wait := self._take(sender, Kind.FIND, now):
             return _refused(message, Refusal.BUSY, wait)
         epoch, older_until = self._keys()
         return ClockIs(message.req, round(now * 1000), epoch, older_until)
@@ -311,7 +330,9 @@ class TrackerService:
         if not (host := self._address(card, sender)):
             return Reached(message.req, Reachable.NOWHERE, "", 0, 0)
         for who, kind in ((sender.device_id, Kind.REACH), (b"", Kind.REACH_IN_ALL)):
-            if wait := self._policy.take(who, "", kind, now):
+            with self._lock:
+                wait = self._policy.take(who, "", kind, now)
+            if wait:
                 return _refused(message, Refusal.BUSY, wait)
         return Probe(message.req, sender.device_id, host, card.port)
 

@@ -13,6 +13,7 @@ from p2pd.tracker.registry import Card, RegistryFull
 from protocol.limits import MAX_SOURCES
 
 AWAY_SECONDS = 60.0  # without a word of any tracker: then devices could not renew their leases
+ALIVE = f"seen > clock_timestamp() - interval '{AWAY_SECONDS} s'"
 _REMEMBERED = "interval '1 day'"  # a tracker that was killed
 
 
@@ -22,8 +23,7 @@ def beat(cursor: Cursor, tracker: int, now: float, lifetime: float) -> int:
     """
     lock(cursor, LOCK_PRESENCE)
     alive = cursor.execute(
-        "SELECT 1 FROM tracker WHERE seen > clock_timestamp() - make_interval(secs => %s) LIMIT 1",
-        (AWAY_SECONDS,),
+        f"SELECT 1 FROM tracker WHERE {ALIVE} LIMIT 1",
     ).fetchone()
     if alive is None:
         cursor.execute(
@@ -43,8 +43,7 @@ def beat(cursor: Cursor, tracker: int, now: float, lifetime: float) -> int:
 def trackers(cursor: Cursor) -> int:
     """How many said so lately."""
     row = cursor.execute(
-        "SELECT COUNT(*) FROM tracker WHERE seen > clock_timestamp() - make_interval(secs => %s)",
-        (AWAY_SECONDS,),
+        f"SELECT COUNT(*) FROM tracker WHERE {ALIVE}",
     ).fetchone()
     assert row is not None
     return int(row[0])
@@ -132,6 +131,14 @@ class SharedFetchers:
             (content_id, now, 4 * MAX_SOURCES),
         )
         return [Card(*row) for row in rows]
+
+    def card(self, device_id: bytes, now: float) -> Card | None:
+        """See Fetchers."""
+        rows = self._database.query(
+            "SELECT device_id, observed, declared, port FROM device WHERE device_id = %s AND lease > %s",
+            (device_id, now),
+        )
+        return Card(*rows[0]) if rows else None
 
     def expire(self, now: float) -> None:
         """See Fetchers."""

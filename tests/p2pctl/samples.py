@@ -147,6 +147,8 @@ STATUS: dict[str, Any] = {
         "searches": 9,
         "announces": 12,
         "refusals": 0,
+        "registry": "/home/ana/.local/state/p2pd/tracker/tracker.db",
+        "trouble": None,
     },
     "transfers": {"queued": 0, "active": 1, "paused": 0, "done": 7, "failed": 0},
     "rates": {"upload_bytes_per_s": 0, "download_bytes_per_s": 36700160},

@@ -39,6 +39,9 @@ from protocol.errors import Fault
         (kinds.endpoint(1), "", ""),
         (kinds.endpoint(1), "host", "host"),
         (kinds.endpoints(1), "a, b:2", ["a", "b:2"]),
+        (kinds.registry, "", ""),
+        (kinds.registry, "/srv/tracker.db", "/srv/tracker.db"),
+        (kinds.registry, "postgresql://u@h/d", "postgresql://u@h/d"),
         (kinds.argv, ["/bin/x", "a b", ""], ["/bin/x", "a b", ""]),
         (kinds.argv, "/bin/x 'a b' $HOME", ["/bin/x", "a b", "$HOME"]),
         (kinds.argv, "", []),
@@ -102,3 +105,26 @@ def test_paths_in_full() -> None:
 def test_when_a_change_holds() -> None:
     assert Key("", kinds.text, "").applies == "restart"
     assert Key("", kinds.text, "", live=True).applies == "live"
+
+
+def test_a_wrong_registry_is_not_repeated() -> None:
+    for value in ("mysql://u:secret@h/d", 5, "postgres:secret://x"):
+        with pytest.raises(Fault) as caught:
+            kinds.registry(value, "--registry")
+        assert caught.value.message.startswith("--registry must be ")
+        assert "secret" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://u:secret@h:1/d", "postgresql://u:***@h:1/d"),
+        ("postgres://u:se?c:ret@h/d", "postgres://u:***@h/d"),
+        ("postgresql:///d?host=h&password=secret&sslmode=x", "postgresql:///d?host=h&password=***&sslmode=x"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("/srv/a:b@c.db", "/srv/a:b@c.db"),
+        (None, None),
+    ],
+)
+def test_a_password_is_masked(address: str | None, shown: str | None) -> None:
+    assert kinds.without_password(address) == shown

@@ -30,12 +30,22 @@ def make_status(peer: PeerService | None, stats: object = None) -> Status:
 
 def test_a_pure_tracker() -> None:
     async def stats() -> dict[str, int]:
-        return {"devices": 1, "files": 2, "searches": 3, "announces": 4, "refusals": 5, "publishes": 6}
+        return {
+            "devices": 1,
+            "files": 2,
+            "searches": 3,
+            "announces": 4,
+            "refusals": 5,
+            "publishes": 6,
+            "registry": "/h/tracker.db",
+            "trouble": "",
+        }
 
     status = make_status(None, stats)
     report = asyncio.run(status.report())
     assert report["tracker"] == {
         "listen": "here:2", "devices": 1, "files": 2, "searches": 3, "announces": 4, "refusals": 5,
+        "registry": "/h/tracker.db", "trouble": None,
     }  # fmt: skip
     assert (report["peer"], report["trackers"], report["roles"]) == (None, [], ["tracker"])
     assert report["device_id"] == device_text(bytes(20))
@@ -83,8 +93,9 @@ def test_a_tracker_in_the_same_process(tmp_path: Path) -> None:
             assert swarm.tracker_router is not None
             reactor, server = swarm.tracker_reactor, swarm.tracker_router.handler
 
-            async def stats() -> dict[str, int]:
-                return await run_on(reactor, server.stats)  # type: ignore[attr-defined]
+            async def stats() -> dict[str, object]:
+                found: dict[str, object] = await run_on(reactor, server.stats)  # type: ignore[attr-defined]
+                return {**found, "registry": "somewhere"}
 
             report = await make_status(alice.service, stats).report()
             assert (report["tracker"]["devices"], report["tracker"]["files"]) == (1, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import logging
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from random import Random
@@ -19,6 +20,7 @@ from p2pd.tracker.postgres import Postgres, has_password, is_address, shown
 from p2pd.tracker.registry import RegistryError
 from protocol.errors import Fault
 from tests.fakes.postgres import Server
+from tests.fakes.processes import until
 from tests.p2pd.tracker.test_registry_postgres import at_once
 
 TABLES = ["CREATE TABLE thing (number integer PRIMARY KEY)"]
@@ -308,6 +310,32 @@ def test_closing_twice_is_fine_and_nothing_works_afterwards(database: Postgres) 
     database.close()
     with pytest.raises(RegistryError):
         count(database)
+
+
+def test_closing_ends_what_is_under_way(database: Postgres) -> None:
+    raised: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            database.query("SELECT pg_sleep(4)")
+        except RegistryError as error:
+            raised.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    with psycopg.connect(database._parameters, autocommit=True) as connection:
+        until(
+            lambda: connection.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND pid <> pg_backend_pid()"
+            ).fetchone(),
+            10.0,
+            "the query runs",
+        )
+    began = time.monotonic()
+    database.close()
+    waiting.join(10)
+    assert raised
+    assert time.monotonic() - began < 2.0
 
 
 def test_a_snapshot_sees_what_was_there(database: Postgres) -> None:

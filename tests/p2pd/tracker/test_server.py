@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from p2pd.net.bans import Ban
+from p2pd.tracker import workers
 from p2pd.tracker.reach import Probe
 from p2pd.tracker.registry import Registry, RegistryError
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import SWEEP_SECONDS, SteadyClock, TrackerServer, system_rng
-from p2pd.tracker.service import TrackerService
+from p2pd.tracker.service import BANS_SECONDS, TrackerService
+from p2pd.tracker.workers import Workers
 from protocol.checks import Clock, ClockIs, Reach, Reachable, Reached
 from protocol.codec import encode
 from protocol.errors import Refusal, RemoteProtocolError
@@ -28,8 +33,10 @@ from protocol.tracker import (
     Published,
     Refused,
     Search,
+    Stats,
 )
 from tests.fakes.manual import ManualReactor
+from tests.fakes.processes import until
 from tests.fakes.reactors import HOST
 
 EPOCH = b"e" * 8
@@ -42,22 +49,31 @@ class FakeConn:
         self.device_id = name * 20
         self.host = HOST
         self.sent: list[object] = []
+        self.closed: list[str] = []
 
     def send(self, message: object, payload: bytes = b"") -> None:
         self.sent.append(message)
+
+    def close(self, reason: str) -> None:
+        self.closed.append(reason)
 
 
 class Bench:
     """A server over a real registry, with a clock of its own."""
 
-    def __init__(self, registry: Registry | None = None) -> None:
+    def __init__(self, registry: Registry | None = None, threads: int = 0) -> None:
         self.registry = registry or SqliteRegistry(":memory:")
         self.reactor = ManualReactor()
         self.now = 1000.0
+        self.trouble = ""
+        self.service = TrackerService(self.registry, "", random.Random(1))
+        self.workers = Workers(self.reactor, threads) if threads else None  # type: ignore[arg-type]
         self.server = TrackerServer(
             self.reactor,  # type: ignore[arg-type]
-            TrackerService(self.registry, "", random.Random(1)),
+            self.service,
             lambda: self.now,
+            workers=self.workers,
+            trouble=lambda: self.trouble,
         )
 
     def ask(self, conn: FakeConn, message: object) -> object:
@@ -204,3 +220,108 @@ def test_without_a_prober_nobody_is_dialled(bench: Bench) -> None:
 
 def test_the_time_is_that_of_the_server(bench: Bench) -> None:
     assert bench.ask(FakeConn(), Clock(5)) == ClockIs(5, 1_000_000, 0, 0)
+
+
+# -- a registry that is shared: requests are handled in threads ---------------------------------------------
+
+
+@pytest.fixture
+def shared() -> Iterator[Bench]:
+    bench = Bench(threads=2)
+    yield bench
+    assert bench.workers is not None
+    assert bench.workers.close(10.0)
+    bench.registry.close()
+
+
+def turn(bench: Bench, ready: Callable[[], bool]) -> None:
+    """Turns the reactor until something is so."""
+
+    def probe() -> bool:
+        bench.reactor.run()
+        return ready()
+
+    until(probe, 10.0, "the answer is there")
+
+
+def tell(bench: Bench, conn: FakeConn, *messages: object) -> None:
+    """Sends requests, and waits for no answer."""
+    for message in messages:
+        bench.server.message(conn, memoryview(encode(message)), memoryview(b""))  # type: ignore[arg-type]
+
+
+def test_requests_of_one_session_are_answered_in_order_by_threads(shared: Bench) -> None:
+    conn = FakeConn()
+    entries = [Entry(bytes([number]) * 32, bytes(32), 5, f"{number}.bin", 1) for number in range(5)]
+    batches = [
+        Publish(2 + number, EPOCH, number, number + 1, not number, False, [one], [])
+        for number, one in enumerate(entries)
+    ]
+    tell(shared, conn, Announce(1, EPOCH, 5, 8001), *batches, Search(9, By.ALL))
+    assert conn.sent == [], "the reactor does not wait"
+    turn(shared, lambda: len(conn.sent) == 7)
+    assert [type(reply) for reply in conn.sent] == [Announced, *[Published] * 5, Hits]
+    assert len(conn.sent[-1].items) == 5  # type: ignore[attr-defined]
+    assert shared.server.stats()["announces"] == 1
+
+
+def test_a_session_that_asks_too_much_at_a_time_is_told(
+    shared: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "WAITING", 1)
+    conn = FakeConn()
+    go = threading.Event()
+    handle = shared.service.handle
+
+    def slow(*args: Any) -> Any:
+        go.wait(10.0)
+        return handle(*args)
+
+    monkeypatch.setattr(shared.service, "handle", slow)
+    tell(shared, conn, *(Stats(number) for number in range(4)))
+    assert [(reply.req, reply.code) for reply in conn.sent] == [(2, Refusal.BUSY), (3, Refusal.BUSY)]  # type: ignore[attr-defined]
+    go.set()
+    turn(shared, lambda: len(conn.sent) == 4)
+
+
+def test_a_fault_of_ours_ends_the_session(
+    shared: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(shared.service, "handle", broken)
+    conn = FakeConn()
+    tell(shared, conn, Bye(1))
+    turn(shared, lambda: bool(conn.closed))
+    assert (conn.sent, conn.closed) == ([], ["internal error"])
+    assert "could not be handled" in caplog.text
+
+
+def test_a_session_that_ends_takes_back_what_waits(shared: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    conn, go = FakeConn(), threading.Event()
+    handle = shared.service.handle
+    monkeypatch.setattr(shared.service, "handle", lambda *args: (go.wait(10.0), handle(*args))[1])
+    tell(shared, conn, Stats(1), Stats(2))
+    shared.server.closed(conn)  # type: ignore[arg-type]
+    go.set()
+    turn(shared, lambda: len(conn.sent) == 1)
+
+
+def test_a_ban_of_another_tracker_is_taken_up_by_the_reactor(shared: Bench) -> None:
+    shared.registry.ban(Ban("10.0.0.0/8"), shared.now)
+    shared.advance(BANS_SECONDS + 1)
+    turn(shared, lambda: len(shared.service.bans.all(shared.now)) == 1)
+
+
+def test_status_tells_of_a_registry_that_is_away(shared: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    assert shared.server.stats()["trouble"] == ""
+    shared.trouble = "nobody answers"
+    stats = shared.server.stats()
+    assert (stats["devices"], stats["files"], stats["trouble"]) == (None, None, "nobody answers")
+    shared.trouble = ""
+    shared.registry.close()
+    assert shared.server.stats()["trouble"]
+    shared.advance(SWEEP_SECONDS)
+    turn(shared, lambda: "the registry failed" in caplog.text)
+    assert shared.reactor.timers

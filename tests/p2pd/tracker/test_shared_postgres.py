@@ -100,6 +100,8 @@ def test_an_announce_keeps_what_is_known(registry: PostgresRegistry) -> None:
     announce(registry, 1, now=5.0, port=9000)
     fetchers.announced(Card(device(1), "10.0.0.1", "", 9000), 5.0, 5.0 + LEASE)
     assert [card.port for card in fetchers.of(X, 5.0)] == [9000]
+    assert fetchers.card(device(1), 5.0) == Card(device(1), "10.0.0.1", "", 9000)
+    assert fetchers.card(device(1), 5.0 + LEASE) is fetchers.card(device(2), 5.0) is None
 
 
 def test_whoever_left_is_no_source_and_whoever_went_to_another_tracker_is(registry: PostgresRegistry) -> None:

@@ -97,10 +97,14 @@ def init(args: argparse.Namespace) -> int:
         plan = firstrun.given(args.role, values, password, args.listen, **weak)
     made = firstrun.make(plan, file, force=args.force, new=args.invite)
     if args.json:
-        document = {"role": plan.role, "config_file": str(file), "home": str(plan.home)}
-        document["invite"] = made.invite or ""
-        document["old_file"] = "" if made.moved is None else str(made.moved)
-        print(json.dumps({"schema": "p2pd.init/1", **document}), flush=True)
+        document: dict[str, str | None] = {
+            "schema": "p2pd.init/1",
+            "role": plan.role,
+            "config_file": str(file),
+        }
+        document |= {"home": str(plan.home), "invite": made.invite}
+        document["old_file"] = None if made.moved is None else str(made.moved)
+        print(json.dumps(document), flush=True)
         if made.trouble is not None:
             raise made.trouble
         return 0

@@ -30,7 +30,7 @@ def run(
         )  # can it be read, is it private
     if as_json:
         named = None if settings.config_file is None else str(settings.config_file)
-        print(json.dumps({"ok": True, "role": role, "config_file": named}))
+        print(json.dumps({"schema": "p2pd.check/1", "ok": True, "role": role, "config_file": named}))
         return 0
     for line in facts(settings):
         print(safe(line))
@@ -53,7 +53,7 @@ def paths(settings: config.Settings) -> dict[str, str]:
 
 def _print_paths(found: dict[str, str], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps({"schema": "p2pd.paths/1", **found}))
         return
     width = max(map(len, found))
     for name, path in found.items():

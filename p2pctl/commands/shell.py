@@ -33,6 +33,8 @@ def run(invocation: Invocation) -> int:
 
     if invocation.session is not None:
         raise Fault("usage", "this is a shell already", "help lists the commands")
+    if invocation.values.header:
+        raise Fault("usage", "--header is for one command", "give it in its line")
     previous = signal(SIGTERM, terminate)
     try:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):

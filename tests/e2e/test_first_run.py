@@ -145,6 +145,7 @@ def test_leaving_in_the_middle(machine: Machine, words: list[str], key: str) -> 
     terminal.type(key)
     terminal.expect("nothing was written")
     assert terminal.end() == 130
+    assert terminal.restored
     assert machine.files() == []
 
 

@@ -156,6 +156,7 @@ def test_a_daemon_that_is_not_there_and_comes(swarm: Swarm) -> None:
         terminal.expect(PROMPT)
         terminal.process.terminate()
         assert terminal.end() == 143
+        assert terminal.restored
 
 
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}])

@@ -49,6 +49,7 @@ class Terminal:
         self._screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self._screen)
         self._at = 0
+        self._modes = termios.tcgetattr(self._ours)[:4]
 
     def type(self, text: str) -> None:
         """Keys."""
@@ -91,6 +92,11 @@ class Terminal:
         self.raw += data
         self._stream.feed(data)
         return bool(data)
+
+    @property
+    def restored(self) -> bool:
+        """Whether the terminal is as the program found it."""
+        return termios.tcgetattr(self._ours)[:4] == self._modes
 
     def __enter__(self) -> Terminal:
         return self

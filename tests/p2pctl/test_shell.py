@@ -208,6 +208,13 @@ class TestProcess:
         assert "größe" in err.decode()
         assert process.returncode == 2
 
+    def test_columns_of_which_command(self, start: Start) -> None:
+        for option in ("--columns=id", "--header"):
+            process = start("shell", "--tsv", option, stdin=subprocess.PIPE)
+            _, err = process.communicate(b"list\n", 30)
+            assert process.returncode == 2
+            assert b"has no columns" in err or b"is for one command" in err
+
     def test_nobody_reads(self, daemon: Daemon, start: Start) -> None:
         daemon.on["list"] = page(*[samples.share()] * 1000)
         ours, theirs = os.pipe()

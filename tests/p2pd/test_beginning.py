@@ -12,6 +12,7 @@ from p2pd import app, beginning, config, secrets
 from p2pd.cli import main
 from protocol.errors import EXIT_STATUS, Fault
 from protocol.keys import is_invite
+from tests.fakes.schemas import validate
 
 
 @pytest.fixture(autouse=True)
@@ -110,13 +111,14 @@ class TestInit:
         ]
         assert main(words) == 0
         document = json.loads(capsys.readouterr().out)
+        validate("p2pd init", document)
         assert is_invite(document.pop("invite"))
         assert document == {
             "schema": "p2pd.init/1",
             "role": "tracker",
             "config_file": str(file),
             "home": str(tmp_path / "h"),
-            "old_file": "",
+            "old_file": None,
         }
         assert main(words) == EXIT_STATUS["exists"]
         assert json.loads(capsys.readouterr().err)["code"] == "exists"

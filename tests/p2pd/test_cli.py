@@ -60,6 +60,7 @@ def test_paths_need_no_tracker(tmp_path: Path, capsys: pytest.CaptureFixture[str
     paths = json.loads(capsys.readouterr().out)
     assert paths["home"] == str(tmp_path)
     assert paths["socket"] == str(tmp_path / "control.sock")
+    assert paths.pop("schema") == "p2pd.paths/1"
     assert set(paths) == {"config", "home", "socket", "device_key", "network_key", "database", "overlay"}
     assert main(["paths", "--role", "tracker"]) == 0
     assert "tracker.db" in capsys.readouterr().out
@@ -69,7 +70,8 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "p2pd.toml"
     file.write_text('[peer]\ntrackers = ["t"]\n')
     assert main(["check", "--config", str(file), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"ok": True, "role": "peer", "config_file": str(file)}
+    checked = json.loads(capsys.readouterr().out)
+    assert checked == {"schema": "p2pd.check/1", "ok": True, "role": "peer", "config_file": str(file)}
     file.write_text('[peer]\ntracker = ["t"]\n')
     assert main(["check", "--config", str(file)]) == EXIT_STATUS["usage"]
     told = capsys.readouterr()

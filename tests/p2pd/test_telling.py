@@ -10,6 +10,7 @@ import pytest
 
 from p2pd import config, firstrun, telling
 from protocol.errors import Fault
+from tests.fakes.schemas import validate
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,10 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def said(capsys: pytest.CaptureFixture[str], command: str, role: str | None = None, **how: bool) -> str:
     as_json = how.get("as_json", False)
     assert telling.run(command, role, {}, os.environ, as_json=as_json) == 0
-    return capsys.readouterr().out
+    out = capsys.readouterr().out
+    if as_json:
+        validate(f"p2pd {command}", json.loads(out))
+    return out
 
 
 def test_the_role_is_that_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:

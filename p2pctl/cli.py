@@ -62,6 +62,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "reload": "let the daemon read its settings again",
         "events": "show what happens in the daemon, as it happens",
         "ping": "check that the daemon answers",
+        "doctor": "look for what is wrong, and say what to do",
         "shutdown": "stop the daemon",
     },
     "tools": {

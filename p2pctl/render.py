@@ -174,6 +174,13 @@ class Output:
         """One line for people on stdout; `text` is made safe."""
         self._write(safe(text) + "\n", "backslashreplace")
 
+    def verdict(self, word: str, tone: int, text: str) -> None:
+        """A line that begins with a short word, in a colour (SGR number) on a terminal."""
+        shown = safe(f"{word:<4}")
+        if self.terminal and self.color:
+            shown = f"\x1b[{tone}m{shown}\x1b[0m"
+        self._write(f"{shown}  {safe(text)}\n", "backslashreplace")
+
     def fields(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Aligned `name  value` lines."""
         rows = list(pairs)

@@ -24,6 +24,8 @@ import zmq
 from p2pd.applying import register_peer
 from p2pd.config import Settings
 from p2pd.control.api import ControlApi
+from p2pd.control.diagnosis import patient
+from p2pd.control.doctor import Doctor
 from p2pd.control.fetching import describe
 from p2pd.control.loglines import LogLines
 from p2pd.control.operating import Operating
@@ -291,6 +293,7 @@ class App:
         more = {
             **rotating.methods,
             **operating.methods,
+            **Doctor(patient(settings, self._keyring, self._peer, self._tracker_router)).methods,
             **TuningMethods(self._supervision).methods,
             "logs": LogLines(self._supervision.log.ring).logs,
         }

@@ -62,6 +62,7 @@ METHODS: dict[str, bool] = {
     "stream_status": False,
     "verify": True,
     "events": False,
+    "doctor": False,
     "rotate": False,
     "rotate_devices": False,
     "ban": False,

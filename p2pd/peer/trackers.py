@@ -116,8 +116,10 @@ class TrackerClient:
         """Bits of the tracker's Info; 0 while there is no connection."""
         return self._link.features if self._link is not None else 0
 
-    async def request(self, message: Any, timeout: float = REQUEST_SECONDS) -> Any:
-        """The tracker's reply. Raises Fault network, auth or refused."""
+    async def request(
+        self, message: Any, timeout: float = REQUEST_SECONDS, patience: float = BUSY_SECONDS
+    ) -> Any:
+        """The tracker's reply; one that is busy is asked again for `patience` seconds. Raises Fault network, auth or refused."""
         link = self._link
         if link is None or not self.connected:
             raise self.error or Fault(
@@ -125,7 +127,6 @@ class TrackerClient:
                 f"the tracker at {self.endpoint} is not connected yet",
                 "try again in a moment; p2pctl status shows its state",
             )
-        patience = BUSY_SECONDS
         while True:
             reply = await ask(self._reactor, link, message, timeout)
             if isinstance(reply, Lost):

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from p2pd.control.api import ControlApi
+from p2pd.control.diagnosis import patient
+from p2pd.control.doctor import Doctor
 from p2pd.control.loglines import LogLines
 from p2pd.control.operating import Operating
 from p2pd.control.rotating import Rotating
@@ -54,6 +56,7 @@ class Asker:
             **rotating.methods,
             **Operating(service, None).methods,
             **TuningMethods(self.supervision).methods,
+            **Doctor(patient(self.supervision.tuning.settings, keyring, service, None)).methods,
             "logs": logs,
         }
         self.api = ControlApi(status, service, self.stopped.set, events, more)

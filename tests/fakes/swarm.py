@@ -38,6 +38,7 @@ from p2pd.peer.downloads import Wanted
 from p2pd.peer.service import PeerService, Reactors
 from p2pd.peer.transfer import Transfer
 from p2pd.storage.state import Download, Share
+from p2pd.tracker.reach import Prober
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.server import TrackerServer
 from p2pd.tracker.service import TrackerService
@@ -104,6 +105,9 @@ def wanted(manifest: Manifest | Collection, directory: Path, **more: object) -> 
         "check_sha256": "",
     }
     return Wanted(**{**values, **more})  # type: ignore[arg-type]
+
+
+TRACKER = Feature.CONTENTS | Feature.FETCHING | Feature.TERMS | Feature.CHECKS
 
 
 class Member:
@@ -256,13 +260,15 @@ class Swarm:
         """Starts the tracker, on the port that it had if it ran before."""
         reactor = Reactor("tracker", self.context, self.executor)
         self._registry = SqliteRegistry(self.directory / "tracker.db")
-        server = TrackerServer(reactor, TrackerService(self._registry, "", random.Random(1)))
+        keyring = Keyring(secret or self.secret)
         identity = Identity(
-            Keyring(secret or self.secret),
+            keyring,
             make_device("tracker"),
-            Info("p2pd/test", features=Feature.CONTENTS | Feature.FETCHING | Feature.TERMS),
+            Info("p2pd/test", features=TRACKER),
             os.urandom,
         )
+        service = TrackerService(self._registry, "", random.Random(1), keys=keyring.told)
+        server = TrackerServer(reactor, service, prober=Prober(reactor, identity))
         router = SealedRouter(reactor, identity, Dialect.TRACKER, Admission(PLENTY), "tracker", server)
         while not self.port:
             # Below the range that systems give out, so that nobody else gets it while the tracker is down.

@@ -90,7 +90,7 @@ def init(args: argparse.Namespace) -> int:
     weak = {"allow_weak": bool(getattr(args, "password.allow_weak")), "epoch": args.epoch}
     if asking:
         try:
-            plan = firstrun.ask(firstrun.Terminal(), values, password, args.listen, **weak)
+            plan = firstrun.ask(firstrun.Terminal(), values, password, args.listen, force=args.force, **weak)
         except (EOFError, KeyboardInterrupt):
             return _stopped()
     else:

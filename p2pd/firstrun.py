@@ -135,14 +135,16 @@ def ask(
     *,
     allow_weak: bool = False,
     epoch: int | None = None,
+    force: bool = False,
 ) -> Plan:
     """Asks for what is not given, in the order password, role, tracker, port; asks again with the reason when an answer will not do.
 
-    `password` "" is given as well: the kept key or a new invite. Raises EOFError, KeyboardInterrupt.
+    `password` "" is given as well: the kept key or a new invite. `force`: the key that is kept may be of another password. Raises
+    EOFError, KeyboardInterrupt.
     """
     chosen = dict(values)
     network = str(chosen.get("daemon.network", config.KEYS["daemon.network"].default))
-    asked = password is None
+    asked = password is None and not force
     if password is None:
         password = _password(asker, network, chosen, allow_weak)
     role = _role(asker, chosen)

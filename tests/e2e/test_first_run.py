@@ -162,3 +162,13 @@ def test_init_asks_and_does_not_run(machine: Machine) -> None:
     again.expect(f"there is already {machine.settings}")
     again.expect("--force")
     assert again.end() == 11
+    old = machine.settings.read_bytes()
+    forced = machine.run("p2pd", "init", "--force")
+    answer(forced, ASKS_PASSWORD, "another password, also long")
+    answer(forced, ASKS_ROLE, "p")
+    answer(forced, ASKS_TRACKER, "")
+    answer(forced, "Peer port", str(free_port()))
+    forced.expect("The old settings are now")
+    assert forced.end() == 0
+    assert machine.settings.with_name("p2pd.toml.old").read_bytes() == old
+    assert 'trackers = ["localhost"]' in machine.settings.read_text()

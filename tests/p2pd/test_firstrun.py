@@ -138,6 +138,7 @@ class TestQuestions:
         assert ask(person, {}).password is None
         assert "the key of another password" in "\n".join(person.told)
         assert ask(Person(PASSWORD, "p", "hub", free_port), {}).password == PASSWORD
+        assert ask(Person(OTHER, "p", "hub", free_port), {}, force=True).password == OTHER
 
 
 def test_octets_that_are_no_text_are_asked_again(

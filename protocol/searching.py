@@ -56,12 +56,13 @@ class Terms:
         """How badly a name that matches does so. First by the word that matches worst: all whole, all at least the beginning of a
         word, or not; then by the sum over words of 0 whole, 2 beginning, 4 elsewhere, and 1 more for what only the directories
         have so well: a folder comes before its files."""
-        leaf = folded.rpartition("/")[2]
+        _, slash, leaf = folded.rpartition("/")
         worst = total = 0
         for word in self.words:
             anywhere = kind(word, folded)
             worst = max(worst, anywhere)
-            total += min(2 * kind(word, leaf), 2 * anywhere + 1)
+            # most names have no directories
+            total += min(2 * kind(word, leaf), 2 * anywhere + 1) if slash else 2 * anywhere
         if self.phrases:
             plain = spaced(leaf)
             total += sum(phrase not in plain for phrase in self.phrases)

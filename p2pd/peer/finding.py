@@ -66,7 +66,9 @@ class Query:
                 self.min_size,
                 self.max_size,
                 self.sort,
-                min(limit, MAX_HITS),
+                min(
+                    limit, MAX_HITS if self.by is By.ALL else PLAIN_HITS
+                ),  # ranked hits cost more than a list
                 cursor,
                 list(self.phrases),
                 list(self.without),

@@ -71,6 +71,7 @@ class Database:
         self.path = os.fspath(path)
         self._lock = threading.RLock()
         self._depth = 0
+        self._open = False  # a transaction of `gathered` is under way
         self._closed = False
         if self.path != MEMORY:
             _make_private(self.path)
@@ -101,6 +102,7 @@ class Database:
         """
         with self._lock:
             self._usable()
+            self.settle()
             name = f"level{self._depth}"
             begin, commit, rollback = (
                 (f"SAVEPOINT {name}", f"RELEASE {name}", (f"ROLLBACK TO {name}", f"RELEASE {name}"))
@@ -128,6 +130,46 @@ class Database:
             finally:
                 cursor.close()
 
+    @contextmanager
+    def gathered(self) -> Iterator[sqlite3.Cursor]:
+        """The body becomes part of a transaction that stays open until `settle`, so that many small changes cost one commit. Queries
+        see it at once. When the body raises, everything since the last `settle` is lost: it must not begin what it may refuse.
+
+        Raises as `transaction`, which settles first.
+        """
+        with self._lock:
+            self._usable()
+            assert not self._depth, "inside a transaction nothing can be gathered"
+            cursor = self._connection.cursor()
+            try:
+                if not self._open:
+                    cursor.execute("BEGIN IMMEDIATE")
+                    self._open = True
+                yield cursor
+            except BaseException as error:
+                self._give_up()
+                if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
+                    self._reraise(error)
+                raise
+            finally:
+                cursor.close()
+
+    def settle(self) -> None:
+        """Commits what was gathered, if anything was."""
+        with self._lock:
+            if self._open:
+                try:
+                    self._connection.execute("COMMIT")
+                    self._open = False
+                except sqlite3.DatabaseError as error:
+                    self._give_up()
+                    self._reraise(error)
+
+    def _give_up(self) -> None:
+        self._open = False
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
     def execute(self, sql: str, params: Params = ()) -> int:
         """One statement in its own transaction; how many rows it changed."""
         with self.transaction() as cursor:
@@ -147,6 +189,10 @@ class Database:
         with self._lock:
             if self._closed:
                 return
+            try:
+                self.settle()
+            except StorageError:
+                pass  # as after a kill: what was gathered is gone
             self._closed = True
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -7,11 +7,33 @@ transaction; all texts are bound parameters.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from sqlite3 import Cursor
 
-from protocol.searching import fold
+from protocol.searching import fold, runs
 from protocol.tracker import Entry, Gone
+
+TIERS = (4, 32)
+"""A content is in tier n when it has so many holders. The names of popular contents are looked at first when there are too many."""
+
+HEAD = 7
+"""Octets of a digest that are a number SQLite has (63 bits) whatever they are."""
+
+_MARKS = ("", "\ue001", "\ue001 \ue002")  # no letter and no digit, so in no name's words
+
+Claim = tuple[bytes, bytes, int, int]
+"""What a device says that a content is: content id, SHA-256, size, number of files."""
+
+
+def head(digest: bytes) -> int:
+    """The number under which a digest is indexed."""
+    return int.from_bytes(digest[:HEAD], "big")
+
+
+def mark(tier: int) -> str:
+    """The word by which the names of a tier, and of those above, are found."""
+    return _MARKS[tier].rpartition(" ")[2]
 
 
 def add(
@@ -24,9 +46,10 @@ def add(
     """
     if not entries:
         return 0, 0
-    names = _names(cursor, dict.fromkeys(entry.name for entry in entries))
-    contents = _contents(cursor, dict.fromkeys(map(_claim, entries)))
-    dates = {(contents[_claim(e)], names[e.name]): e.added_at for e in entries}
+    names, news = _names(cursor, entries)
+    _index(cursor, news)
+    contents, known = _contents(cursor, entries)
+    dates = {(contents[e.content_id, e.sha256, e.size, e.files], names[e.name]): e.added_at for e in entries}
     raised = 0
     if has_old:
         cursor.executemany(
@@ -35,14 +58,32 @@ def add(
             [(generation, date, *pair, device, generation) for pair, date in dates.items()],
         )
         raised = cursor.rowcount
+    # Most contents are new, and an entry of theirs is: only the others have to be asked whether it is there already.
+    fresh = [(content, name, date) for (content, name), date in dates.items() if content not in known]
+    found = []
+    for (content, name), date in dates.items():
+        if content in known:
+            cursor.execute(
+                "INSERT OR IGNORE INTO entry VALUES (?, ?, ?, ?, ?)",
+                (content, name, device, generation, date),
+            )
+            if cursor.rowcount:
+                found.append((content, name, date))
     cursor.executemany(
-        "INSERT OR IGNORE INTO entry (content, name, device, generation, added_at) VALUES (?, ?, ?, ?, ?)",
-        [(*pair, device, generation, date) for pair, date in dates.items()],
+        "INSERT INTO entry VALUES (?, ?, ?, ?, ?)",
+        [(content, name, device, generation, date) for content, name, date in fresh],
     )
-    new = cursor.rowcount
-    if new:
-        cursor.executemany("INSERT OR IGNORE INTO label (content, name) VALUES (?, ?)", dates)
-    return new, raised
+    cursor.executemany("INSERT INTO label VALUES (?, ?)", [(name, content) for content, name, _ in fresh])
+    cursor.executemany(
+        "INSERT OR IGNORE INTO label VALUES (?, ?)", [(name, content) for content, name, _ in found]
+    )
+    _held(cursor, found, known)
+    several = Counter(content for content, _, _ in fresh)
+    cursor.executemany(
+        "UPDATE content SET holders = ? WHERE id = ?",
+        [(count, content) for content, count in several.items() if count > 1],
+    )
+    return len(fresh) + len(found), raised
 
 
 def remove(cursor: Cursor, device: int, generation: int, gone: Iterable[Gone]) -> tuple[int, int]:
@@ -55,11 +96,11 @@ def remove(cursor: Cursor, device: int, generation: int, gone: Iterable[Gone]) -
             "SELECT e.content, e.name, e.generation FROM content c"
             " JOIN name n ON n.folded = ? AND n.name = ?"
             " JOIN entry e ON e.content = c.id AND e.name = n.id AND e.device = ?"
-            " WHERE c.content_id = ?",
-            (fold(item.name), item.name, device, item.content_id),
+            " WHERE c.id_head = ? AND c.content_id = ?",
+            (fold(item.name), item.name, device, head(item.content_id), item.content_id),
         ).fetchall():
             pairs[content, name] = found
-    _delete(cursor, device, pairs)
+    _delete(cursor, device, list(pairs))
     return len(pairs), sum(found >= generation for found in pairs.values())
 
 
@@ -73,48 +114,115 @@ def drop(cursor: Cursor, device: int, below: int, limit: int) -> int:
     return len(pairs)
 
 
-def _claim(entry: Entry) -> tuple[bytes, bytes, int, int]:
-    """What a device says that a content is."""
-    return entry.content_id, entry.sha256, entry.size, entry.files
+# -- names ------------------------------------------------------------------------------------------------
 
 
-def _names(cursor: Cursor, names: Iterable[str]) -> dict[str, int]:
+def _names(cursor: Cursor, entries: Sequence[Entry]) -> tuple[dict[str, int], list[tuple[int, str]]]:
+    """The rows of all names, and (row, folded) of those that are new."""
     rows: dict[str, int] = {}
     new = []
-    for name in names:
+    for entry in entries:
+        name = entry.name
+        if name in rows:
+            continue
         folded = fold(name)
         row = cursor.execute("SELECT id FROM name WHERE folded = ? AND name = ?", (folded, name)).fetchone()
         if row is not None:
             rows[name] = row[0]
             continue
-        cursor.execute("INSERT INTO name (name, folded) VALUES (?, ?)", (name, folded))
+        cursor.execute("INSERT INTO name VALUES (NULL, ?, ?, 0)", (name, folded))
         assert cursor.lastrowid is not None
         rows[name] = cursor.lastrowid
-        new.append((rows[name], folded))
+        new.append((cursor.lastrowid, folded))
+    return rows, new
+
+
+def _index(cursor: Cursor, new: Sequence[tuple[int, str]]) -> None:
     cursor.executemany("INSERT INTO name_trigram (rowid, folded) VALUES (?, ?)", new)
-    return rows
+    cursor.executemany(
+        "INSERT INTO name_word (rowid, words) VALUES (?, ?)",
+        [(row, _words(folded, 0)) for row, folded in new],
+    )
 
 
-def _contents(
-    cursor: Cursor, claims: Iterable[tuple[bytes, bytes, int, int]]
-) -> dict[tuple[bytes, bytes, int, int], int]:
-    rows: dict[tuple[bytes, bytes, int, int], int] = {}
-    for claim in claims:
-        row = cursor.execute(
-            "SELECT id FROM content WHERE content_id = ? AND sha256 = ? AND size = ? AND files = ?", claim
-        ).fetchone()
-        if row is not None:
-            rows[claim] = row[0]
+def _words(folded: str, tier: int) -> str:
+    return f"{' '.join(dict.fromkeys(runs(folded)))} {_MARKS[tier]}"
+
+
+def _unindex_words(cursor: Cursor, row: int, folded: str, tier: int) -> None:
+    # an index without a copy of its text must be told what to forget (FTS5, "the delete command")
+    cursor.execute(
+        "INSERT INTO name_word (name_word, rowid, words) VALUES ('delete', ?, ?)", (row, _words(folded, tier))
+    )
+
+
+# -- contents ---------------------------------------------------------------------------------------------
+
+
+def _contents(cursor: Cursor, entries: Sequence[Entry]) -> tuple[dict[Claim, int], dict[int, int]]:
+    """The rows of all contents; and of those that were there before, their holders."""
+    rows: dict[Claim, int] = {}
+    known: dict[int, int] = {}
+    for entry in entries:
+        content_id, sha256, size = entry.content_id, entry.sha256, entry.size
+        claim = (content_id, sha256, size, entry.files)
+        if claim in rows:
             continue
-        cursor.execute("INSERT INTO content (content_id, sha256, size, files) VALUES (?, ?, ?, ?)", claim)
-        assert cursor.lastrowid is not None
-        rows[claim] = cursor.lastrowid
-    return rows
+        low = head(content_id)
+        for row, *rest, holders in cursor.execute(
+            "SELECT id, content_id, sha256, size, files, holders FROM content WHERE id_head = ?", (low,)
+        ).fetchall():
+            if tuple(rest) == claim:
+                rows[claim], known[row] = row, holders
+                break
+        else:
+            cursor.execute(
+                "INSERT INTO content VALUES (NULL, ?, ?, ?, ?, ?, ?, 1, ?)",
+                (*claim, low, head(sha256), entry.added_at),
+            )
+            assert cursor.lastrowid is not None
+            rows[claim] = cursor.lastrowid
+    return rows, known
 
 
-def _delete(cursor: Cursor, device: int, pairs: Iterable[tuple[int, int]]) -> None:
+def _held(cursor: Cursor, found: Sequence[tuple[int, int, int]], known: dict[int, int]) -> None:
+    """Contents that were there got more holders; what becomes popular by that is marked."""
+    cursor.executemany(
+        "UPDATE content SET holders = holders + 1, newest = max(newest, ?) WHERE id = ?",
+        [(date, content) for content, _, date in found],
+    )
+    for content, more in Counter(content for content, _, _ in found).items():
+        before, after = _tier(known[content]), _tier(known[content] + more)
+        if before != after:
+            _promote(cursor, content, after)
+        elif after:
+            for name in {name for other, name, _ in found if other == content}:
+                _mark(cursor, name, after)
+
+
+def _tier(holders: int) -> int:
+    return sum(holders >= least for least in TIERS)
+
+
+def _promote(cursor: Cursor, content: int, tier: int) -> None:
+    for (name,) in cursor.execute("SELECT DISTINCT name FROM entry WHERE content = ?", (content,)).fetchall():
+        _mark(cursor, name, tier)
+
+
+def _mark(cursor: Cursor, name: int, tier: int) -> None:
+    """A name is in a tier, if it is not yet in it or above. It stays there: that is a matter of the order of work, not of answers."""
+    row = cursor.execute("SELECT folded, tier FROM name WHERE id = ? AND tier < ?", (name, tier)).fetchone()
+    if row is not None:
+        _unindex_words(cursor, name, row[0], row[1])
+        cursor.execute("INSERT INTO name_word (rowid, words) VALUES (?, ?)", (name, _words(row[0], tier)))
+        cursor.execute("UPDATE name SET tier = ? WHERE id = ?", (tier, name))
+
+
+# -- removing ---------------------------------------------------------------------------------------------
+
+
+def _delete(cursor: Cursor, device: int, pairs: Sequence[tuple[int, int]]) -> None:
     """Deletes (content, name) entries of a device, then whatever no entry holds any more."""
-    pairs = list(pairs)
     cursor.executemany(
         "DELETE FROM entry WHERE content = ? AND name = ? AND device = ?", [(*pair, device) for pair in pairs]
     )
@@ -123,19 +231,22 @@ def _delete(cursor: Cursor, device: int, pairs: Iterable[tuple[int, int]]) -> No
         " AND NOT EXISTS (SELECT 1 FROM entry WHERE content = ?1 AND name = ?2)",
         pairs,
     )
+    lost = Counter(content for content, _ in pairs)
     cursor.executemany(
-        "DELETE FROM content WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM entry WHERE content = ?1)",
-        [(content,) for content in dict.fromkeys(content for content, _ in pairs)],
+        "UPDATE content SET holders = holders - ? WHERE id = ?",
+        [(count, content) for content, count in lost.items()],
     )
+    cursor.executemany("DELETE FROM content WHERE id = ? AND holders = 0", [(content,) for content in lost])
     for name in dict.fromkeys(name for _, name in pairs):
         unused = cursor.execute(
-            "SELECT folded FROM name WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM label WHERE name = ?1)",
+            "SELECT folded, tier FROM name WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM label WHERE name = ?1)",
             (name,),
         ).fetchone()
         if unused is not None:
-            # an index without a copy of its text must be told what to forget (FTS5, "the delete command")
+            folded, tier = unused
             cursor.execute(
                 "INSERT INTO name_trigram (name_trigram, rowid, folded) VALUES ('delete', ?, ?)",
-                (name, unused[0]),
+                (name, folded),
             )
+            _unindex_words(cursor, name, folded, tier)
             cursor.execute("DELETE FROM name WHERE id = ?", (name,))

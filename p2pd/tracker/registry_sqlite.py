@@ -1,10 +1,11 @@
 """The registry in one SQLite file: devices, shares and leases. Finding is search_sqlite.py.
 
-The rule: one transaction a call, and no call costs more than its own message or `limit`, however many entries
+The rule: a call is kept whole or not at all, and none costs more than its own message or `limit`, however many entries
 there are. A listing that replaces another becomes visible entry by entry and hides the old one with a single
-number (the generation); what is hidden is removed later by `sweep`. Commits are not synced
-(synchronous=NORMAL): power loss may take the newest away, never tear them, and devices publish again what a
-tracker no longer knows.
+number (the generation); what is hidden is removed later by `sweep`. A call is seen by the next at once and committed at
+once when it is alone; calls that come in a rush are committed together, `GATHER_SECONDS` later at most
+(docs/decisions/0013-gathered-commits.md). Commits are not synced (synchronous=NORMAL): power loss may take the newest
+away, never tear them, and devices publish again what a tracker no longer knows.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from protocol.tracker import NO_EPOCH, Publish
 APPLICATION_ID = 0x70327472  # "p2tr"
 CACHE_KIB = 64 * 1024  # contents arrive in no order: pages that are not in memory cost the ingest its speed
 LOG_PAGES = 8 * 1024  # 32 MiB: with SQLite's 4 MiB each batch would end in a sync of the whole log
+GATHER_SECONDS = 0.25
+GATHER_ENTRIES = 10_000  # about as many fit the indexes' memory
 _EVERY = 2**62  # above any generation
 OLD_LISTINGS = 2  # a device's replaced entries, in shares of full size, that may wait for the sweep
 
@@ -63,6 +66,13 @@ class SqliteRegistry:
         with _ours():
             self._database.query(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._database.query(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        self._settled_at = float("-inf")
+        self._gathered = 0
+        self._devices = self._entries = 0
+        self._count()
+
+    def _count(self) -> None:
+        with _ours():
             row = self._database.query("SELECT COUNT(*), COALESCE(SUM(entries), 0) FROM device")[0]
         self._devices, self._entries = int(row[0]), int(row[1])
 
@@ -77,11 +87,11 @@ class SqliteRegistry:
 
     def announce(self, card: Card, epoch: bytes, revision: int, now: float, lease_until: float) -> Share:
         """See Registry."""
-        with self._change() as cursor:
-            row = _device(cursor, card.device_id)
+        row = self._device(card.device_id)
+        if row is None and self._devices >= self._max_devices:
+            raise RegistryFull("too many devices")
+        with self._gather(now) as cursor:
             if row is None:
-                if self._devices >= self._max_devices:
-                    raise RegistryFull("too many devices")
                 share = Share()
                 cursor.execute(
                     "INSERT INTO device VALUES (NULL, ?, ?, ?, ?, 1, ?, ?, 0, ?, 0, 0, 0, 0, 0, 0, 0)",
@@ -117,7 +127,7 @@ class SqliteRegistry:
 
     def depart(self, device_id: bytes, now: float) -> None:
         """See Registry."""
-        with self._change() as cursor:
+        with self._gather(now) as cursor:
             cursor.execute(
                 "UPDATE device SET here = 0, lease = ? WHERE device_id = ? AND lease > ?",
                 (now, device_id, now),
@@ -135,11 +145,16 @@ class SqliteRegistry:
 
     def publish(self, device_id: bytes, batch: Publish, now: float, lease_until: float) -> None:
         """See Registry."""
-        with self._change() as cursor:
-            row = _device(cursor, device_id)
-            if row is None or row["lease"] <= now:
-                raise OutOfStep("announce first")
-            step, share = next_step(_share(row), batch)
+        row = self._device(device_id)
+        if row is None or row["lease"] <= now:
+            raise OutOfStep("announce first")
+        step, share = next_step(_share(row), batch)
+        # What may be refused half-way must be alone in its transaction.
+        with (
+            self._change()
+            if self._near_a_bound(row, batch)
+            else self._gather(now, len(batch.added)) as cursor
+        ):
             entries, files, staged = row["entries"], row["files"], row["stage_files"]
             generation, stage, swept = row["generation"], row["stage_generation"], row["swept"]
             if step is Step.BEGIN:
@@ -184,6 +199,14 @@ class SqliteRegistry:
             )
         self._entries += entries - row["entries"]
 
+    def _near_a_bound(self, row: sqlite3.Row, batch: Publish) -> bool:
+        files, more = max(row["files"], row["stage_files"]), len(batch.added)
+        return (
+            files + more > self._max_share
+            or row["entries"] + more > OLD_LISTINGS * self._max_share
+            or self._entries + more > self._max_files
+        )
+
     def _check_room(self, files: int, entries: int, more: int) -> None:
         if files > self._max_share:
             raise DeviceFull(f"more than {self._max_share} files")
@@ -214,7 +237,7 @@ class SqliteRegistry:
     def sweep(self, now: float, ended_before: float, limit: int) -> int:
         """See Registry."""
         removed = devices = finished = 0
-        with self._change() as cursor:
+        with self._gather(now) as cursor:
             cursor.execute("UPDATE device SET here = 0 WHERE here = 1 AND lease <= ?", (now,))
             ended = cursor.execute(
                 "SELECT id FROM device WHERE lease < ? ORDER BY lease LIMIT 1", (min(now, ended_before),)
@@ -247,10 +270,10 @@ class SqliteRegistry:
 
     def forget(self, device_id: bytes, now: float, limit: int) -> int:
         """See Registry."""
+        row = self._device(device_id)
+        if row is None:
+            return 0
         with self._change() as cursor:
-            row = _device(cursor, device_id)
-            if row is None:
-                return 0
             removed = entries_sqlite.drop(cursor, row["id"], _EVERY, limit)
             finished = removed < limit
             if finished:
@@ -296,10 +319,42 @@ class SqliteRegistry:
 
     # -- inside -------------------------------------------------------------------------------------------
 
+    def _device(self, device_id: bytes) -> sqlite3.Row | None:
+        with _ours():
+            rows = self._database.query("SELECT * FROM device WHERE device_id = ?", (device_id,))
+        return rows[0] if rows else None
+
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Cursor]:
-        with _ours(), self._database.transaction() as cursor:
+        """A change that may be refused in the middle."""
+        with self._kept(), self._database.transaction() as cursor:
             yield cursor
+
+    @contextmanager
+    def _gather(self, now: float, entries: int = 0) -> Iterator[sqlite3.Cursor]:
+        """A change that nothing but the disk can refuse."""
+        with self._kept():
+            with self._database.gathered() as cursor:
+                yield cursor
+            self._gathered += entries
+            if (
+                self._gathered >= GATHER_ENTRIES
+                or not self._settled_at <= now < self._settled_at + GATHER_SECONDS
+            ):
+                self._database.settle()
+                self._settled_at, self._gathered = now, 0
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            with _ours():
+                yield
+        except RegistryError:
+            try:
+                self._count()  # what was gathered before is gone as well
+            except RegistryError:
+                pass
+            raise
 
 
 @contextmanager
@@ -309,13 +364,6 @@ def _ours() -> Iterator[None]:
         yield
     except (Fault, sqlite3.Error) as error:
         raise RegistryError(str(error)) from error
-
-
-def _device(cursor: sqlite3.Cursor, device_id: bytes) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = cursor.execute(
-        "SELECT * FROM device WHERE device_id = ?", (device_id,)
-    ).fetchone()
-    return row
 
 
 def _share(row: sqlite3.Row) -> Share:

@@ -1,6 +1,8 @@
 """The tracker on the network: sealed sessions in, TrackerService in the middle, answers out. On the `tracker` reactor.
 
-The rule: one thread owns the router, and with a registry of its own the service and that registry too. With `workers` (a registry that
+The rule: one thread owns the router, and with a registry of its own the service and that registry too. Publishing takes a hundred
+times longer than any question, so batches wait in a queue and are worked off one at a time, between looks at the socket: a search waits
+for one of them at most. What a device sends after a batch of its own waits behind it. With `workers` (a registry that
 is shared, so on another machine) requests are handled there, and this thread waits for nothing. The service's clock is that of the
 registry, kept from going back, so that leases mean the same after a restart and at other trackers.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -24,11 +27,13 @@ from p2pd.tracker.registry import RegistryError
 from p2pd.tracker.service import Sender, TrackerService
 from p2pd.tracker.workers import Workers
 from protocol.errors import Refusal, RemoteProtocolError
-from protocol.tracker import AnyReply, Refused, decode_request
+from protocol.tracker import AnyReply, AnyRequest, Publish, Refused, decode_request
 
 log = logging.getLogger("p2pd.tracker")
 
 SWEEP_SECONDS = 1.0
+SWEEP_PAUSE = 0.02  # between two parts of a sweep: it takes a quarter of the thread at most
+QUEUE = 256  # batches that wait, 20 MB of them; beyond that everybody waits
 
 
 class SteadyClock:
@@ -65,6 +70,8 @@ class TrackerServer:
         self._trouble = trouble
         service.bans.changed = partial(reactor.call, self._bans_changed) if workers else self._bans_changed
         self._prober = prober
+        self._queue: deque[tuple[Conn, AnyRequest]] = deque()
+        self._waiting: Counter[Conn] = Counter()  # how many of its requests are in the queue
         service.start(self._clock())
         reactor.later(SWEEP_SECONDS, self._sweep)
 
@@ -134,10 +141,13 @@ class TrackerServer:
         if payload:
             raise RemoteProtocolError("a request has no payload")
         request = decode_request(header)
-        sender = Sender(conn.device_id, conn.host)
         if self._workers is None:
-            self._answer(conn, self._service.handle(request, sender, self._clock()))
+            if isinstance(request, Publish) or self._waiting[conn]:
+                self._wait(conn, request)
+            else:
+                self._handle(conn, request)
             return
+        sender = Sender(conn.device_id, conn.host)
 
         def work() -> AnyReply | Probe:
             return self._service.handle(request, sender, self._clock())
@@ -162,6 +172,30 @@ class TrackerServer:
         if isinstance(reply, Refused) and reply.code == Refusal.BANNED:
             conn.close("banned")
 
+    def _handle(self, conn: Conn, request: AnyRequest) -> None:
+        self._answer(conn, self._service.handle(request, Sender(conn.device_id, conn.host), self._clock()))
+
+    def _wait(self, conn: Conn, request: AnyRequest) -> None:
+        if len(self._queue) >= QUEUE:
+            self._work()
+        self._queue.append((conn, request))
+        self._waiting[conn] += 1
+        self._reactor.add_work(self._work)
+
+    def _work(self) -> bool:
+        """Answers the oldest in the queue; whether more wait."""
+        if not self._queue:
+            return False
+        conn, request = self._queue.popleft()
+        self._waiting[conn] -= 1
+        if not self._waiting[conn]:
+            del self._waiting[conn]
+        try:
+            self._handle(conn, request)
+        except Exception as error:  # the others in the queue get their answers
+            self._handled(conn, None, error)
+        return bool(self._queue)
+
     def _sweep(self) -> None:
         if self._workers is None:
             try:
@@ -177,7 +211,7 @@ class TrackerServer:
                 log.warning("! the registry failed: %s", error)
         elif error is not None:
             log.error("! the registry was not swept", exc_info=error)
-        self._reactor.later(0.05 if removed else SWEEP_SECONDS, self._sweep)
+        self._reactor.later(SWEEP_PAUSE if removed else SWEEP_SECONDS, self._sweep)
 
 
 def system_rng() -> random.Random:

@@ -55,7 +55,7 @@ from protocol.tracker import (
 
 REFRESH_JITTER = 0.2  # of the refresh interval, either way: devices that started together drift apart
 CANDIDATES = 1000  # holders of one content among whom the sources of an answer are drawn
-SWEEP_ENTRIES = 500  # removed in one call of expire: some 20 ms
+SWEEP_ENTRIES = 100  # removed in one call of expire: some 6 ms, for which searches wait
 RETRY_FULL = 60
 MAX_RETRY = 86_400  # seconds that a Refused can name
 BANS_SECONDS = 5.0  # how soon a ban that another tracker wrote into a shared registry holds here

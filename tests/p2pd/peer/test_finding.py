@@ -132,9 +132,11 @@ def test_a_search_is_passed_on_as_it_was_asked_for(tmp_path: Path) -> None:
         asyncio.run(bench.finder.search(Query(By.TEXT, "word", "pdf", 1, 2, Sort.SIZE), 5000, ""))
         query = Query(By.TEXT, "word", "pdf", 1, 2, Sort.SIZE, ("a b",), ("c",), ("d e",))
         asyncio.run(bench.finder.search(query, 5000, ""))
+        asyncio.run(bench.finder.search(EVERYTHING, 5000, ""))
     assert tracker.asked == [
-        SearchTerms(0, By.TEXT, "word", "pdf", 1, 2, Sort.SIZE, 500, ""),
-        SearchTerms(0, By.TEXT, "word", "pdf", 1, 2, Sort.SIZE, 500, "", ["a b"], ["c"], ["d e"]),
+        SearchTerms(0, By.TEXT, "word", "pdf", 1, 2, Sort.SIZE, 200, ""),
+        SearchTerms(0, By.TEXT, "word", "pdf", 1, 2, Sort.SIZE, 200, "", ["a b"], ["c"], ["d e"]),
+        SearchTerms(0, By.ALL, limit=500),
     ]
 
 

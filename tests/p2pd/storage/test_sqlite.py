@@ -245,3 +245,52 @@ def test_migrations_are_found_in_order(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_peer_has_migrations() -> None:
     assert load_migrations("p2pd.storage")[0].lstrip().startswith("--")
+
+
+def seen_by_others(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        count: int = connection.execute("SELECT count(*) FROM item").fetchone()[0]
+    connection.close()
+    return count
+
+
+def test_what_is_gathered_is_seen_here_at_once_and_committed_together(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with Database(path, [ONE], APPLICATION) as database:
+        for name in "xyz":
+            with database.gathered() as cursor:
+                cursor.execute("INSERT INTO item (name) VALUES (?)", (name,))
+        assert names(database) == ["a;b", "x", "y", "z"]
+        assert seen_by_others(path) == 1
+        database.settle()
+        database.settle()
+        assert seen_by_others(path) == 4
+        with database.gathered() as cursor:
+            cursor.execute("INSERT INTO item (name) VALUES ('later')")
+        database.execute("INSERT INTO item (name) VALUES ('alone')")  # commits what was gathered first
+        assert seen_by_others(path) == 6
+        with database.gathered() as cursor:
+            cursor.execute("INSERT INTO item (name) VALUES ('at the end')")
+    assert seen_by_others(path) == 7
+
+
+def test_what_fails_takes_what_was_gathered_with_it() -> None:
+    with Database(MEMORY, [ONE], APPLICATION) as database:
+        with database.gathered() as cursor:
+            cursor.execute("INSERT INTO item (name) VALUES ('x')")
+        with pytest.raises(sqlite3.IntegrityError), database.gathered() as cursor:
+            cursor.execute("INSERT INTO item (name) VALUES ('x')")
+        assert names(database) == ["a;b"]
+        with database.gathered() as cursor:
+            cursor.execute("INSERT INTO item (name) VALUES ('x')")
+        database.settle()
+        assert names(database) == ["a;b", "x"]
+
+
+def test_a_full_disk_takes_what_was_gathered(tmp_path: Path) -> None:
+    with Database(tmp_path / "a.db", [ONE], APPLICATION) as database:
+        database.query(f"PRAGMA max_page_count = {database.query('PRAGMA page_count')[0][0]}")
+        with pytest.raises(DiskFull), database.gathered() as cursor:
+            cursor.execute("INSERT INTO item (name) VALUES (?)", ("x" * 100_000,))
+        assert names(database) == ["a;b"]
+        database.settle()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from p2pd.storage.root import StorageFailed
-from p2pd.tracker.registry import Registry, RegistryError
+from p2pd.tracker import entries_sqlite, registry_sqlite
+from p2pd.tracker.registry import DeviceFull, OutOfStep, Registry, RegistryError
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from protocol.tracker import By, Gone
 from tests.fakes.registry_contract import Open, RegistryContract, announce, device, entry, find, join, publish
@@ -200,3 +203,76 @@ def test_a_batch_is_applied_whole_or_not_at_all(registry: Registry) -> None:
     assert registry._entries == 1
     publish(registry, 1, 1, 2, [entry(2, "alpha 2")])
     assert len(find(registry, "alpha")) == 2
+
+
+def committed(path: Path) -> int:
+    """Entries that another connection sees: those that a kill would leave."""
+    with closing(sqlite3.connect(path)) as other:
+        return int(other.execute("SELECT COUNT(*) FROM entry").fetchone()[0])
+
+
+def test_a_lone_change_is_committed_at_once_and_a_rush_soon(tmp_path: Path) -> None:
+    path = tmp_path / "tracker.db"
+    registry = SqliteRegistry(path)
+    registry.resume(0.0, 1000.0)
+    announce(registry, 1, now=1.0)
+    publish(registry, 1, 0, 1, [entry(1, "a")], reset=True, now=2.0)
+    assert committed(path) == 1
+    for number in range(2, 6):
+        publish(registry, 1, number - 1, number, [entry(number, "b")], now=2.1)
+    assert len(find(registry, "b", now=2.1)) == 4, "what is not committed is found"
+    assert committed(path) == 1
+    registry.sweep(2.2, 0.0, 10)
+    assert committed(path) == 1
+    registry.sweep(2.3, 0.0, 10)
+    assert committed(path) == 5
+    registry.close()
+
+
+def test_a_rush_is_committed_when_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_sqlite, "GATHER_ENTRIES", 3)
+    path = tmp_path / "tracker.db"
+    registry = SqliteRegistry(path)
+    announce(registry, 1)
+    publish(registry, 1, 0, 1, [entry(1, "a"), entry(2, "b")], reset=True)
+    assert committed(path) == 0
+    publish(registry, 1, 1, 2, [entry(3, "a")])
+    assert committed(path) == 3
+    publish(registry, 1, 2, 3, [entry(4, "a")])
+    registry.close()
+    assert committed(path) == 4
+
+
+def test_what_is_refused_takes_nothing_else_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "tracker.db"
+    registry = SqliteRegistry(path, max_files_per_device=2)
+    announce(registry, 1)
+    publish(registry, 1, 0, 1, [entry(1, "a")], reset=True)
+    with pytest.raises(DeviceFull):
+        publish(registry, 1, 1, 2, [entry(2, "b"), entry(3, "c")])
+    with pytest.raises(OutOfStep):
+        publish(registry, 1, 7, 8, [entry(2, "b")])
+    assert len(find(registry, by=By.ALL)) == 1
+    registry.close()
+    assert committed(path) == 1
+
+
+def test_popular_names_are_marked_and_forgotten_whole(tmp_path: Path) -> None:
+    registry = SqliteRegistry(tmp_path / "tracker.db")
+    for who in range(40):
+        join(registry, who, entry(1, "alpha one"), entry(who + 2, f"alpha {who}"))
+    [popular, *_] = find(registry, "alpha")
+    assert (popular.names, popular.sources) == (["alpha one"], 40)
+    assert registry._database.query("SELECT tier FROM name WHERE name = 'alpha one'")[0][0] == 2
+    while registry.sweep(1000.0, 1000.0, 7):
+        pass
+    for table in ("entry", "label", "name", "content"):
+        assert rows(registry, table) == 0
+    for table, word in (
+        ("name_word", "alpha"),
+        ("name_word", entries_sqlite.mark(2)),
+        ("name_trigram", "alp"),
+    ):
+        query = f"SELECT rowid FROM {table} WHERE {table} MATCH ?"
+        assert registry._database.query(query, (f'"{word}"',)) == []
+    registry.close()

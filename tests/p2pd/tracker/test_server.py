@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from p2pd.net.bans import Ban
-from p2pd.tracker import workers
+from p2pd.tracker import server, workers
 from p2pd.tracker.reach import Probe
 from p2pd.tracker.registry import Registry, RegistryError
 from p2pd.tracker.registry_sqlite import SqliteRegistry
@@ -78,9 +78,14 @@ class Bench:
 
     def ask(self, conn: FakeConn, message: object) -> object:
         before = len(conn.sent)
-        self.server.message(conn, memoryview(encode(message)), memoryview(b""))  # type: ignore[arg-type]
+        self.say(conn, message)
+        while self.server._work():
+            pass
         assert len(conn.sent) == before + 1
         return conn.sent[-1]
+
+    def say(self, conn: FakeConn, message: object) -> None:
+        self.server.message(conn, memoryview(encode(message)), memoryview(b""))  # type: ignore[arg-type]
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
@@ -126,6 +131,47 @@ def test_each_request_has_one_answer(bench: Bench) -> None:
     assert bench.found() == 0
     bench.server.writable(conn)  # type: ignore[arg-type]
     bench.server.closed(conn)  # type: ignore[arg-type]
+
+
+def publish(base: int) -> Publish:
+    return Publish(
+        base, EPOCH, base, base + 1, True, True, [Entry(bytes(32), bytes(32), 5, f"{base}.bin", 1)], []
+    )
+
+
+def test_a_search_does_not_wait_for_batches_that_came_before_it(bench: Bench) -> None:
+    alice, bob = FakeConn(b"a"), FakeConn(b"b")
+    bench.ask(alice, Announce(1, EPOCH, 9, 8001))
+    for base in range(3):
+        bench.say(alice, publish(base))
+    bench.say(bob, Search(7, By.ALL))
+    assert bob.sent == [Hits(7, [], "")]
+    assert bench.reactor.works == [bench.server._work]
+    assert [bench.server._work() for _ in range(3)] == [True, True, False]
+    assert alice.sent[1:] == [Published(base, base + 1) for base in range(3)]
+    assert bench.server._work() is False
+
+
+def test_what_a_device_says_after_a_batch_waits_behind_it(bench: Bench) -> None:
+    conn = FakeConn()
+    bench.ask(conn, Announce(1, EPOCH, 9, 8001))
+    bench.say(conn, publish(0))
+    bench.say(conn, Bye(5))
+    assert len(conn.sent) == 1
+    while bench.server._work():
+        pass
+    assert conn.sent[1:] == [Published(0, 1), Ok(5)]
+    bench.say(conn, Bye(6))
+    assert conn.sent[-1] == Ok(6)
+
+
+def test_the_queue_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "QUEUE", 2)
+    conn = FakeConn()
+    bench.ask(conn, Announce(1, EPOCH, 9, 8001))
+    for base in range(5):
+        bench.say(conn, publish(base))
+    assert conn.sent[1:] == [Published(base, base + 1) for base in range(3)]
 
 
 @pytest.mark.parametrize(

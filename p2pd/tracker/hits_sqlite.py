@@ -1,0 +1,138 @@
+"""Contents of the SQLite registry as hits: who serves them now, under which names, since when.
+
+The rule: a page asks for all of its contents at once, and of one content no more than `ROWS` entries are read. What no device
+with a lease and a port serves is no hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2pd.storage.sqlite import Database
+from p2pd.tracker.search import Query
+from protocol.limits import MAX_HIT_NAMES
+from protocol.tracker import Hit, Sort
+
+ROWS = 1_024  # entries of one content that are read for a hit
+NAMES = 64  # of one content with more entries than that
+LIVE = "d.lease > :now AND d.port > 0 AND e.generation >= d.generation"
+
+Name = tuple[int, str, str, int]
+"""Row, name, folded, tier."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A content: its claim, its entries, and of those that are live: devices, newest date, names."""
+
+    row: int
+    content_id: bytes
+    sha256: bytes
+    size: int
+    files: int
+    holders: int
+    sources: int = 0
+    newest: int = 0
+    names: list[Name] = field(default_factory=list)
+
+
+_COLUMNS = "c.id, c.content_id, c.sha256, c.size, c.files, c.holders"
+
+
+_LIVE_OF_NAME = (
+    "FROM (SELECT e.added_at FROM entry e CROSS JOIN device d ON d.id = e.device"
+    f" WHERE e.content = :row AND e.name = m.name AND {LIVE} LIMIT :most)"
+)
+# the names are found by jumping along the index, so that the holders of one do not hide the others
+_MANY = (
+    "WITH RECURSIVE m(name) AS (SELECT MIN(name) FROM entry WHERE content = :row UNION ALL"
+    " SELECT (SELECT MIN(name) FROM entry WHERE content = :row AND name > m.name) FROM m WHERE m.name IS NOT NULL LIMIT :names)"
+    f" SELECT :row, name, sources, newest FROM (SELECT m.name, (SELECT COUNT(*) {_LIVE_OF_NAME}) AS sources,"
+    f" (SELECT MAX(added_at) {_LIVE_OF_NAME}) AS newest FROM m WHERE m.name IS NOT NULL) WHERE sources"
+)
+
+
+def json_list(rows: Iterable[int]) -> str:
+    """Rows as a bound parameter of json_each."""
+    return f"[{','.join(map(str, rows))}]"
+
+
+def held(database: Database, rows: Iterable[int], now: float) -> dict[int, Held]:
+    """Contents by row; those that nobody serves have no names."""
+    params: dict[str, Any] = {"rows": json_list(rows), "now": now, "most": ROWS, "names": NAMES}
+    found = {
+        row[0]: Held(*row)
+        for row in database.query(
+            f"SELECT {_COLUMNS} FROM json_each(:rows) j CROSS JOIN content c ON c.id = j.value", params
+        )
+    }
+    many = [content.row for content in found.values() if content.holders > ROWS]
+    few = json_list(row for row, content in found.items() if content.holders <= ROWS)
+    served = database.query(
+        "SELECT e.content, e.name, COUNT(*), MAX(e.added_at) FROM json_each(:rows) j CROSS JOIN entry e ON e.content = j.value"
+        f" CROSS JOIN device d ON d.id = e.device WHERE {LIVE} GROUP BY e.content, e.name",
+        {"rows": few, "now": now},
+    )
+    for row in many:
+        served += database.query(_MANY, {**params, "row": row})
+    wanted = {name for _, name, _, _ in served}
+    texts = {
+        row[0]: tuple(row)
+        for row in database.query(
+            "SELECT n.id, n.name, n.folded, n.tier FROM json_each(?) j CROSS JOIN name n ON n.id = j.value",
+            (json_list(wanted),),
+        )
+    }
+    for content, name, sources, newest in served:
+        one = found[content]
+        one.names.append(texts[name])
+        one.sources += sources
+        one.newest = max(one.newest, newest)
+    # A device that has a content under two names is one source.
+    several = [one for one in found.values() if len(one.names) > 1]
+    for row, sources in sources_of(
+        database, (one.row for one in several if one.holders <= ROWS), now
+    ).items():
+        found[row].sources = sources
+    for one in several:
+        one.sources = min(one.sources, ROWS)
+    return found
+
+
+def sources_of(database: Database, rows: Iterable[int], now: float) -> dict[int, int]:
+    """How many devices serve each of these contents now, by row; none is left out but those that nobody serves."""
+    listed = json_list(rows)
+    if listed == "[]":
+        return {}
+    counts = database.query(
+        "SELECT e.content, COUNT(DISTINCT e.device) FROM json_each(:rows) j CROSS JOIN entry e ON e.content = j.value"
+        f" CROSS JOIN device d ON d.id = e.device WHERE {LIVE} GROUP BY e.content",
+        {"rows": listed, "now": now},
+    )
+    return dict(map(tuple, counts))
+
+
+def hit(query: Query, content: Held, first: Iterable[str] = ()) -> Hit | None:
+    """None when nobody serves it under a name that fits. `first`, then the names that match, best first, then the others."""
+    terms = query.terms
+    good, others = [], []
+    for _, name, folded, _ in content.names:
+        if terms.matches(folded):
+            good.append((terms.rank(folded), folded, name))
+        else:
+            others.append((folded, name))
+    if not good:
+        return None
+    good.sort(key=(lambda one: one[1:]) if query.sort is Sort.NAME else None)
+    names = list(dict.fromkeys([*first, *(name for *_, name in good), *(name for _, name in sorted(others))]))
+    return Hit(
+        content.content_id,
+        content.sha256,
+        content.size,
+        names[:MAX_HIT_NAMES],
+        content.sources,
+        content.newest,
+        content.files,
+    )

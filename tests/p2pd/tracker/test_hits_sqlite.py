@@ -1,0 +1,56 @@
+"""Contents with what is known of them now, also of those that more devices have than are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from p2pd.storage.sqlite import MEMORY
+from p2pd.tracker import hits_sqlite
+from p2pd.tracker.registry_sqlite import SqliteRegistry
+from p2pd.tracker.search import parse
+from protocol.tracker import By, Search
+from tests.fakes.registry_contract import device, entry, find, join
+
+
+@pytest.fixture
+def registry() -> Iterator[SqliteRegistry]:
+    registry = SqliteRegistry(MEMORY)
+    yield registry
+    registry.close()
+
+
+def test_a_list_of_rows_is_json() -> None:
+    assert hits_sqlite.json_list([1, 2**61]) == "[1,2305843009213693952]"
+    assert hits_sqlite.json_list([]) == "[]"
+
+
+def test_contents_come_with_their_names_and_sources(registry: SqliteRegistry) -> None:
+    join(registry, 1, entry(1, "b", 5), entry(1, "a", 6), entry(2, "c"))
+    join(registry, 2, entry(1, "b", 7))
+    join(registry, 3, entry(1, "gone"), entry(2, "c"))
+    registry.depart(device(3), 0.0)
+    found = hits_sqlite.held(registry._database, [1, 2, 99], 0.0)
+    assert set(found) == {1, 2}
+    assert (found[1].sources, found[1].newest, found[1].holders) == (2, 7, 4)
+    assert sorted(name for _, name, _, _ in found[1].names) == ["a", "b"]
+    assert (found[2].sources, [name for _, name, _, _ in found[2].names]) == (1, ["c"])
+    hit = hits_sqlite.hit(parse(Search(0, By.TEXT, "b")), found[1])
+    assert hit is not None
+    assert hit.names == ["b", "a"]
+    assert hits_sqlite.hit(parse(Search(0, By.TEXT, "c")), found[1]) is None
+
+
+def test_more_holders_than_are_counted_hide_no_name(
+    registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hits_sqlite, "ROWS", 3)
+    for who in range(9):
+        join(registry, who, entry(1, "common name", who))
+    join(registry, 9, entry(1, "rare name"))
+    registry.depart(device(0), 0.0)
+    for text in ("common", "rare"):
+        [hit] = find(registry, text)
+        assert sorted(hit.names) == ["common name", "rare name"]
+        assert hit.sources == 3

@@ -67,6 +67,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "tools": {
         "completion": "print the script that completes command lines in a shell",
+        "batch": "run command lines from a file or standard input",
         "shell": "type commands at a prompt",
         "help": "explain a command",
         "version": "print the version",

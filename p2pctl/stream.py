@@ -37,7 +37,10 @@ AGAIN = "a stream cannot be resumed: download it to a file with -o FILE for that
 
 def run(invocation: Invocation, ref: str, limit: int | None) -> int:
     """All of it, at most `limit` octets a second from the network. Raises Fault, BrokenPipeError when the reader went away."""
-    out = sys.stdout.fileno()
+    try:
+        out = sys.stdout.fileno()
+    except OSError as error:
+        raise Fault("usage", "the octets of a file have no place in a document", "use -o FILE") from error
     if os.isatty(out):
         raise Fault(
             "usage", "standard output is a terminal", "send the octets on: p2pctl download REF -o - | COMMAND"

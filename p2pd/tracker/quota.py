@@ -35,11 +35,11 @@ class Kind(Enum):
 
     ANNOUNCE = (1 / ANNOUNCE_SECONDS_MIN, ANNOUNCE_BURST)
     PUBLISH = (PUBLISHES_PER_SECOND, PUBLISH_BURST)
-    SEARCH = (SEARCHES_PER_SECOND, SEARCH_BURST)  # what ranks: Search by text; and Peers
+    SEARCH = (SEARCHES_PER_SECOND, SEARCH_BURST)  # what ranks: Search by text; and Peers of the swarm
     LIST = (LISTS_PER_SECOND, LIST_BURST)  # Search by all
     REACH = (REACHES_PER_SECOND, REACH_BURST)
     REACH_IN_ALL = (REACHES_IN_ALL_PER_SECOND, REACH_BURST_IN_ALL)  # of all devices together
-    FIND = (FINDS_PER_SECOND, FIND_BURST)  # what looks up one thing: Find, Search by id or name, Stats, Clock
+    FIND = (FINDS_PER_SECOND, FIND_BURST)  # what looks one thing up: Find, Peers of it, Search by id or name
 
 
 class Quota:

@@ -289,7 +289,8 @@ class TrackerService:
         return Sources(message.req, items)
 
     def _peers(self, message: Peers, sender: Sender, now: float) -> AnyReply:
-        if wait := self._take(sender, Kind.SEARCH, now):
+        # Who holds one content is looked up; the devices of the swarm are gone through.
+        if wait := self._take(sender, Kind.FIND if message.content_id else Kind.SEARCH, now):
             return _refused(message, Refusal.BUSY, wait)
         after = _device_cursor(message.cursor)
         listings = self._registry.members(message.content_id, after, MAX_SOURCES + 1, now)

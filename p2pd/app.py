@@ -10,17 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
 import zmq
 
+from p2pd import process
 from p2pd.applying import register_peer
 from p2pd.config import Settings
 from p2pd.control.api import ControlApi
@@ -36,7 +35,7 @@ from p2pd.control.tuning import TuningMethods
 from p2pd.events import Events
 from p2pd.happenings import ConfigReloaded, DaemonStarted, DaemonStopping, PeerBanned
 from p2pd.net.addresses import Endpoint, format_endpoint, is_loopback, primary_address
-from p2pd.net.admission import Admission
+from p2pd.net.admission import Admission, AdmissionLimits
 from p2pd.net.bridge import run_on
 from p2pd.net.context import make_context, tune_malloc
 from p2pd.net.identity import Identity
@@ -67,7 +66,6 @@ log = logging.getLogger("p2pd.app")
 
 TRACKER_DOMAIN = "tracker"
 FEATURES = Feature.CONTENTS | Feature.PACE | Feature.FETCHING | Feature.TERMS | Feature.CHECKS
-DESCRIPTORS = 8192
 HANDSHAKE_THREADS = 2
 WORKERS_SECONDS = 1.0  # for requests that the registry is busy with; what is cut off is not stored
 LAST_WORDS_SECONDS = 0.02  # for those who wait for events to hear of the end
@@ -218,7 +216,7 @@ class App:
     def _build_tracker(self, listen: Endpoint, identity: Identity) -> int:
         settings = self._settings
         reactor = self._reactor("tracker")
-        admission = Admission()
+        admission = Admission(AdmissionLimits(connections=process.room_for(settings.tracker_max_connections)))
         self._zap.add(TRACKER_DOMAIN, admission)
         quotas = settings.quotas
         store = self._store = open_store(settings.tracker_registry, settings.home, quotas.device_entries)
@@ -345,29 +343,6 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def _raise_descriptor_limit() -> None:
-    """As many descriptors as the sockets at their limits may need, if the system lets us."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _give_way(nice: int) -> None:
-    """Lets other programs go first when the cores are busy, the more so the higher `nice` is: a transfer takes all there is, and
-    whoever types a command should not wait for it. Threads that are started later inherit it. What a service manager set further
-    stays.
-
-    Batch scheduling (sched(7)): a thread that wakes up does not push another of ours off its core. With the usual one the threads
-    that carry octets interrupted those that seal and open thousands of times in a second, each time with cold caches.
-    """
-    with suppress(OSError):  # a container may forbid either; a matter of manners, not of work
-        if hasattr(os, "setpriority"):
-            os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
-        if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
 def serve(
     settings: Settings,
     ring: Ring,
@@ -380,11 +355,10 @@ def serve(
     `tracker_device` is the tracker's identity; it differs from `device` when both roles run in one process.
     """
     tune_malloc()
-    # A core file would hold keys.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _raise_descriptor_limit()
+    process.keep_no_core()
+    process.raise_descriptor_limit(settings.tracker_max_connections if settings.tracker_listen else 0)
     sys.setswitchinterval(SWITCH_SECONDS)
-    _give_way(settings.nice)
+    process.give_way(settings.nice)
 
     async def main() -> None:
         await App(settings, ring, device, tracker_device, supervision).run()

@@ -21,7 +21,7 @@ from p2pd.kinds import Key
 from p2pd.layers import ENVIRONMENT, FILE, FLAG, OVERLAY, Layer, Layers, Problem
 from p2pd.net.addresses import Endpoint, parse_endpoint, parse_listen
 from protocol.errors import Fault
-from protocol.limits import MAX_FILES, MAX_FILES_PER_DEVICE, MAX_FILES_PER_NETWORK
+from protocol.limits import MAX_FILES, MAX_FILES_PER_DEVICE, MAX_FILES_PER_NETWORK, MAX_TRACKER_CONNECTIONS
 
 TRACKER_PORT = 9000
 PEER_PORT = 8001
@@ -79,6 +79,11 @@ KEYS: dict[str, Key] = {
         mask=kinds.without_password,
     ),
     "tracker.announce": Key("", kinds.text, "HOST that others should use for this machine"),
+    "tracker.max_connections": Key(
+        MAX_TRACKER_CONNECTIONS,
+        kinds.count(64, 100_000),
+        "connections that the tracker keeps at a time, one for each member",
+    ),
     "quota.device_searches_per_s": Key(
         5, kinds.count(1, 1000), "searches and lists of one device at the tracker"
     ),
@@ -147,6 +152,7 @@ class Settings:
     max_downloads: int
     free_floor: int  # octets
     tracker_listen: Endpoint | None
+    tracker_max_connections: int
     tracker_announce: str
     tracker_registry: str  # a PostgreSQL URL, perhaps with a password, or a path; "": in the home
     quotas: Quotas
@@ -306,6 +312,7 @@ def compose(sources: Sources, values: Mapping[str, Any] | None = None) -> Settin
         max_downloads=values["peer.max_downloads"],
         free_floor=kinds.octets(values["peer.free_floor"]),
         tracker_listen=tracker_listen,
+        tracker_max_connections=values["tracker.max_connections"],
         tracker_announce=values["tracker.announce"],
         tracker_registry=values["tracker.registry"],
         quotas=Quotas(**{field.name: values[f"quota.{field.name}"] for field in fields(Quotas)}),

@@ -51,6 +51,9 @@ HALF_OPEN_RESERVE = 16  # of them for addresses that have authenticated before: 
 
 # -- admission --------------------------------------------------------------------------------------------
 MAX_CONNECTIONS = 256  # far below the descriptor limit: libzmq spins at it
+MAX_TRACKER_CONNECTIONS = (
+    10_500  # at a tracker: each member has one; strangers have the same small part of it
+)
 MAX_UNAUTHENTICATED = 64
 MAX_CONNECTIONS_PER_IP = 16
 MAX_CONNECTIONS_PER_KNOWN_IP = 128  # an address that authenticated: an office, or many daemons on one machine

@@ -13,7 +13,8 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from p2pd.net.addresses import format_endpoint
+from p2pd.net import options
+from p2pd.net.addresses import format_endpoint, zmq_endpoint
 from p2pd.net.admission import Admission
 from p2pd.net.reactor import Reactor
 from p2pd.net.warden import DIALER_BUDGET, EVENTS, Warden
@@ -109,6 +110,18 @@ class ListenerGuard(Guard):
     def _scan(self) -> None:
         self.drain()
         super()._scan()
+
+
+def listen(context: zmq.Context[Any], domain: str, host: str, port: int) -> tuple[zmq.Socket[bytes], int]:
+    """A bound ROUTER and its port. Raises Fault("network") with what to do when it cannot be had."""
+    socket = context.socket(zmq.ROUTER)
+    options.apply(socket, options.Kind.LISTENER, domain)
+    try:
+        socket.bind(zmq_endpoint(host or "*", port))
+    except zmq.ZMQError as error:
+        socket.close()
+        raise bind_fault(error, host, port, domain) from error
+    return socket, int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 
 def bind_fault(error: zmq.ZMQError, host: str, port: int, role: str) -> Fault:

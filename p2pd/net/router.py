@@ -15,14 +15,13 @@ from functools import partial
 
 import zmq
 
-from p2pd.net import options
-from p2pd.net.addresses import zmq_endpoint
 from p2pd.net.admission import Admission
 from p2pd.net.buffers import Buffers
 from p2pd.net.conn import Conn, Handler, observed_host
 from p2pd.net.identity import Identity
-from p2pd.net.listening import ListenerGuard, bind_fault
+from p2pd.net.listening import ListenerGuard, listen
 from p2pd.net.reactor import Reactor
+from p2pd.net.rounds import Rounds
 from protocol import limits
 from protocol.errors import AuthenticationError, ProtocolError, Refusal
 from protocol.frames import HELLO, PROVE, RECORD, make_refuse
@@ -31,6 +30,8 @@ from protocol.session import Closed, Opened, Pinged, Session, State, record_size
 
 log = logging.getLogger("p2pd.net.router")
 
+TICKS = 10  # in which all connections are looked at once: thousands at a time would hold up an answer
+TICK_SECONDS = 1.0 / TICKS
 BATCH = 64  # messages taken per wake-up, so that timers and other work get their turn
 RETRY_SECONDS = 0.002  # how soon a full queue is tried again
 RETRY_SECONDS_MAX = 0.008
@@ -59,6 +60,7 @@ class SealedRouter:
         self.port = 0
         self.conns: dict[bytes, Conn] = {}
         self._by_descriptor: dict[int, Conn] = {}
+        self._rounds = Rounds(self.conns.values)
         self._identity = identity
         self._dialect = dialect
         self._admission = admission
@@ -75,19 +77,11 @@ class SealedRouter:
 
     def bind(self, host: str, port: int) -> int:
         """Binds before the reactor starts; answers the port. Raises Fault("network") with what to do when it is taken."""
-        socket = self.reactor.context.socket(zmq.ROUTER)
-        options.apply(socket, options.Kind.LISTENER, self._domain)
-        try:
-            socket.bind(zmq_endpoint(host or "*", port) if port else zmq_endpoint(host or "*", 0))
-        except zmq.ZMQError as error:
-            socket.close()
-            raise bind_fault(error, host, port, self._domain) from error
-        endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self.port = int(endpoint.rpartition(":")[2])
+        socket, self.port = listen(self.reactor.context, self._domain, host, port)
         self._socket = socket
         self._guard = ListenerGuard(self.reactor, socket, self._admission, self._gone)
         self.reactor.add_socket(socket, self._readable)
-        self.reactor.later(1.0, self._tick)
+        self.reactor.later(TICK_SECONDS, self._tick)
         return self.port
 
     def shut(self) -> None:
@@ -382,19 +376,25 @@ class SealedRouter:
 
     def _tick(self) -> None:
         # First, so that nothing that goes wrong below can end it.
-        self.reactor.later(1.0, self._tick)
-        now, keys = self.reactor.clock(), self._identity.keys
-        for conn in list(self.conns.values()):
-            if conn.session is None or conn.secret is None:
-                if now - conn.since > limits.HANDSHAKE_SECONDS:
-                    self._drop(conn, "handshake timed out")
-                continue
-            if not keys.admits(conn.device_id, conn.secret):
-                self.close(conn, "its key has stopped")
-                continue
-            keys.met(conn.device_id, conn.secret, conn.host)
-            if conn.session.dead(now):
-                self._drop(conn, "silent")
-            elif conn.session.ping_due(now) and not conn.backlog:
-                self._rekey(conn, now)
-                self._transmit(conn, conn.session.seal_ping(now))
+        self.reactor.later(TICK_SECONDS, self._tick)
+        now = self.reactor.clock()
+        for conn in self._rounds.part(TICKS):
+            if not conn.closed:
+                self._look_at(conn, now)
+
+    def _look_at(self, conn: Conn, now: float) -> None:
+        """About once a second: is it still to be there, and does it want a ping?"""
+        keys = self._identity.keys
+        if conn.session is None or conn.secret is None:
+            if now - conn.since > limits.HANDSHAKE_SECONDS:
+                self._drop(conn, "handshake timed out")
+            return
+        if not keys.admits(conn.device_id, conn.secret):
+            self.close(conn, "its key has stopped")
+            return
+        keys.met(conn.device_id, conn.secret, conn.host)
+        if conn.session.dead(now):
+            self._drop(conn, "silent")
+        elif conn.session.ping_due(now) and not conn.backlog:
+            self._rekey(conn, now)
+            self._transmit(conn, conn.session.seal_ping(now))

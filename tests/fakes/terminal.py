@@ -20,7 +20,7 @@ import pyte
 
 SECONDS = 20.0
 CTRL_C, CTRL_D, TAB, UP = "\x03", "\x04", "\t", "\x1b[A"
-COLUMNS, ROWS = 120, 300  # so long that nothing is scrolled away
+COLUMNS, ROWS = 250, 300  # so long that nothing is scrolled away
 
 
 class Terminal:

@@ -35,6 +35,22 @@ examples:
 Then use p2pctl: p2pctl add FILE, p2pctl search WORD, p2pctl download NAME.
 """
 
+REGISTRY_EXAMPLES = """\
+FROM and TO are each a file, such as tracker.db in a tracker's home, or postgresql://USER@HOST/DATABASE. Keep the
+password of a database in ~/.pgpass (or PGPASSFILE), or name a service: postgresql:///?service=NAME
+
+examples:
+  p2pd registry copy ~/.local/state/p2pd/tracker/tracker.db postgresql://p2pd@db.example/p2pd
+                                   SQLite to PostgreSQL; then start trackers with --registry and that URL
+  p2pd registry copy --continue tracker.db postgresql://p2pd@db.example/p2pd
+                                   go on with a copy that was cut short
+  p2pd registry copy postgresql://p2pd@db.example/p2pd new-home/tracker.db
+                                   and back
+
+The source is read as it is at the moment of the start, also while its tracker runs; what devices change after that they
+tell the new tracker by themselves. A target in a file must not be in use.
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
@@ -112,8 +128,40 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--json", action="store_true", help="one JSON document")
         _common(command, secrets=False)
+    _registry_commands(commands)
     commands.add_parser("version", help="print the version")
     return top
+
+
+def _registry_commands(commands: argparse._SubParsersAction[Parser]) -> None:
+    """`registry` and its commands."""
+    words = "copy what a tracker knows from SQLite to PostgreSQL, or back"
+    raw = argparse.RawDescriptionHelpFormatter
+    top = commands.add_parser(
+        "registry",
+        help=words,
+        description=words.capitalize() + ".",
+        epilog=REGISTRY_EXAMPLES,
+        formatter_class=raw,
+    )
+    sub = top.add_subparsers(dest="action", metavar="COMMAND", parser_class=Parser)
+    copy = sub.add_parser(
+        "copy",
+        help="copy all devices, their shares and all bans",
+        epilog=REGISTRY_EXAMPLES,
+        formatter_class=raw,
+    )
+    copy.add_argument("source", metavar="FROM", help="file or URL to read")
+    copy.add_argument("target", metavar="TO", help="file or URL to write; made if it is not there")
+    how = copy.add_mutually_exclusive_group()
+    how.add_argument(
+        "--continue",
+        dest="resume",
+        action="store_true",
+        help="TO has some of it: copy what is missing, keep the rest",
+    )
+    how.add_argument("--replace", action="store_true", help="TO has something: forget all of that first")
+    copy.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def _init(init: argparse.ArgumentParser) -> None:
@@ -269,6 +317,10 @@ def _run(args: argparse.Namespace) -> int:
         if sys.stdout.isatty():
             print("Every member of the swarm needs it; p2pd asks for it as the password.", file=sys.stderr)
         return 0
+    if command == "registry":
+        from p2pd import registrycopy
+
+        return registrycopy.run(args)
     if command == "init":
         from p2pd import beginning
 

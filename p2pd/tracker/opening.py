@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2pd.tracker.dsn import is_address, shown
 from p2pd.tracker.fetching import Fetchers, Parts
-from p2pd.tracker.postgres import is_address, shown
 from p2pd.tracker.registry import Registry
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from protocol.limits import MAX_FILES_PER_DEVICE

@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
-from urllib.parse import parse_qsl
 
+from p2pd.tracker.dsn import shown
 from p2pd.tracker.registry import RegistryError
 from protocol.display import safe
 from protocol.errors import Fault
@@ -32,7 +32,6 @@ T = TypeVar("T")
 Cursor: TypeAlias = "psycopg.Cursor[Any]"
 Params = Sequence[Any] | Mapping[str, Any]
 
-SCHEMES = ("postgresql://", "postgres://")
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 5  # a peer gives a request up after ten
 ANSWER_SECONDS = 8.0  # when the server does not keep its own deadline: it hangs, or the network is gone
@@ -52,38 +51,9 @@ _AWAY = frozenset(
 _AGAIN = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, a lock that was not given in time
 
 
-def is_address(text: str) -> bool:
-    """Is it an address of a PostgreSQL database (and not a path)?"""
-    return text.startswith(SCHEMES)
-
-
-def has_password(address: str) -> bool:
-    """Is a password in the address itself?"""
-    user, _, _, options = _parts(address)
-    return ":" in user or "password" in options or "sslpassword" in options
-
-
-def shown(address: str) -> str:
-    """The address without user, password and options, for people and logs."""
-    _, host, database, options = _parts(address)
-    service = f"?service={options['service']}" if "service" in options else ""
-    host, database = host or options.get("host", ""), database or options.get("dbname", "")
-    return safe(f"postgresql://{host}/{database}{service}")
-
-
-def _parts(address: str) -> tuple[str, str, str, dict[str, str]]:
-    """User with password, host with port, database, options; divided as libpq does it, which allows `?` in a password."""
-    rest = address.partition("://")[2]
-    user, mark, behind = rest.partition("@")
-    if not mark or "/" in user:
-        user, behind = "", rest
-    place, _, options = behind.partition("?")
-    host, _, database = place.partition("/")
-    return user, host, database, dict(parse_qsl(options))
-
-
 class Postgres:
-    """A database. `migrations[n]` is the script from version n to n + 1, each run once however many trackers start together.
+    """A database. `migrations[n]` is the script from version n to n + 1, each run once however many trackers start together;
+    without `change` a database that is not of the newest version is refused.
 
     Raises Fault: usage (address, missing library), version (a newer database), storage (not reached, or refused).
     """
@@ -94,6 +64,7 @@ class Postgres:
         migrations: Sequence[str],
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
+        change: bool = True,
     ) -> None:
         self._psycopg = _library()
         given = self._parse(address)
@@ -119,7 +90,7 @@ class Postgres:
         }
         self._parameters = self._psycopg.conninfo.make_conninfo(**{**defaults, **given})
         try:
-            self._migrate(migrations)
+            self._migrate(migrations, change)
         except RegistryError as error:
             raise Fault("storage", f"cannot use the registry {self.where}: {error}") from error
 
@@ -293,7 +264,7 @@ class Postgres:
 
     # -- tables -------------------------------------------------------------------------------------------
 
-    def _migrate(self, migrations: Sequence[str]) -> None:
+    def _migrate(self, migrations: Sequence[str], change: bool) -> None:
         try:
             connection = self._connect()
         except self._psycopg.Error as error:
@@ -311,6 +282,9 @@ class Postgres:
                 connection.execute(f"SET LOCAL lock_timeout = '{MIGRATION_SECONDS}s'")
                 connection.execute("SET LOCAL synchronous_commit = on")
                 connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, LOCK_MIGRATION))
+                if not change:
+                    self._check_current(connection, len(migrations))
+                    return
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS p2pd_schema"
                     " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
@@ -336,6 +310,20 @@ class Postgres:
             raise RegistryError(_text(error)) from error
         finally:
             connection.close()
+
+    def _check_current(self, connection: psycopg.Connection[Any], newest: int) -> None:
+        version = 0
+        if connection.execute("SELECT to_regclass('p2pd_schema')").fetchone() != (None,):
+            row = connection.execute("SELECT COALESCE(MAX(version), 0) FROM p2pd_schema").fetchone()
+            assert row is not None
+            version = row[0]
+        if not version:
+            raise Fault("storage", f"{self.where} has no registry of a tracker")
+        if version != newest:
+            hint = (
+                "run the newer program" if version > newest else "start a tracker of this version on it once"
+            )
+            raise Fault("version", f"{self.where} has version {version}, this program reads {newest}", hint)
 
 
 def lock(cursor: Cursor, which: int, shared: bool = False) -> None:

@@ -313,6 +313,11 @@ class SqliteRegistry:
             )
         return [Ban(*row) for row in rows]
 
+    def settle(self) -> None:
+        """Commits what was gathered, so that others who read the file see it."""
+        with self._kept():
+            self._database.settle()
+
     def close(self) -> None:
         """See Registry."""
         self._database.close()

@@ -16,7 +16,7 @@ import pytest
 
 from p2pd.storage.sqlite import load_migrations
 from p2pd.tracker import postgres as module
-from p2pd.tracker.postgres import Postgres, has_password, is_address, shown
+from p2pd.tracker.postgres import Postgres
 from p2pd.tracker.registry import RegistryError
 from protocol.errors import Fault
 from tests.fakes.postgres import Server
@@ -48,28 +48,6 @@ def put(database: Postgres, *numbers: int) -> None:
 
 def count(database: Postgres) -> int:
     return int(database.query("SELECT COUNT(*) FROM thing")[0][0])
-
-
-@pytest.mark.parametrize(
-    ("address", "text", "secret"),
-    [
-        ("postgresql://u:secret@db.example:5433/p2pd", "postgresql://db.example:5433/p2pd", True),
-        ("postgres://u@db/p2pd?sslmode=require", "postgresql://db/p2pd", False),
-        ("postgresql:///p2pd?host=/run/pg&password=secret", "postgresql:///run/pg/p2pd", True),
-        ("postgresql:///?service=tracker", "postgresql:///?service=tracker", False),
-        ("postgresql://u:se?cr#et@db/p2pd", "postgresql://db/p2pd", True),
-        ("postgresql://db1:5432,db2:5433/p2pd", "postgresql://db1:5432,db2:5433/p2pd", False),
-    ],
-)
-def test_an_address_is_shown_without_its_secrets(address: str, text: str, secret: bool) -> None:
-    assert shown(address) == text
-    assert has_password(address) is secret
-    assert is_address(address)
-
-
-@pytest.mark.parametrize("path", ["tracker.db", "/srv/postgresql/x", "mysql://x/y", ""])
-def test_a_path_is_no_address(path: str) -> None:
-    assert not is_address(path)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ class Daemon:
         self.ports: dict[str, int] = {}
         self.process: subprocess.Popen[str] | None = None
         self.environ = dict(swarm.environ)
+        self.prefix: list[str] = []  # a program that starts it
         self.password = ["--password-file", str(swarm.password_file)]
         self.where = swarm.directory
         self._role = role
@@ -140,7 +141,7 @@ class Daemon:
                 listen += ["--listen", f"{LOOPBACK}:{self.ports.get(role, 0)}"]
             elif role == "Tracker" and "--with-tracker" in self._options:
                 listen += [option, f"{LOOPBACK}:{self.ports.get(role, 0)}"]
-        program = [sys.executable, "-W", "default", "-mp2pd"]
+        program = [*self.prefix, sys.executable, "-W", "default", "-mp2pd"]
         words = [self._role, "--home", str(self.home), *listen, *self._options, *self.password, *more]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(

@@ -39,6 +39,9 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "fetch": {
         "download": "fetch files from all who hold them",
+        "want": "download something as soon as somebody has it",
+        "wants": "list what is wanted and not there yet",
+        "unwant": "give up what is wanted",
         "transfers": "list downloads, newest first",
         "wait": "wait until downloads are over",
         "pause": "stop downloads until they are resumed",

@@ -65,7 +65,7 @@ from protocol.version import VERSION
 log = logging.getLogger("p2pd.app")
 
 TRACKER_DOMAIN = "tracker"
-FEATURES = Feature.CONTENTS | Feature.PACE | Feature.FETCHING | Feature.TERMS | Feature.CHECKS
+FEATURES = Feature.CONTENTS | Feature.PACE | Feature.FETCHING | Feature.TERMS | Feature.CHECKS | Feature.WANTS
 HANDSHAKE_THREADS = 2
 WORKERS_SECONDS = 1.0  # for requests that the registry is busy with; what is cut off is not stored
 LAST_WORDS_SECONDS = 0.02  # for those who wait for events to hear of the end

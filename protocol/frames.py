@@ -46,6 +46,7 @@ class Feature(IntFlag):
     FETCHING = 4  # a tracker that takes Fetching (protocol/tracker.py)
     TERMS = 8  # a tracker that takes SearchTerms (protocol/tracker.py)
     CHECKS = 16  # a tracker that takes Clock and Reach (protocol/checks.py)
+    WANTS = 32  # a tracker that takes Want (protocol/wanting.py)
     CONTENTS = 2  # an uploader that answers GetContents (protocol/peer.py)
 
 

@@ -34,6 +34,7 @@ from protocol.limits import (
     MAX_TERMS,
 )
 from protocol.names import check_path
+from protocol.wanting import Want, Wanted
 
 EPOCH_SIZE = 8
 NO_EPOCH = bytes(EPOCH_SIZE)
@@ -295,8 +296,10 @@ class TrackerStats(Struct, frozen=True, array_like=True, tag=39, forbid_unknown_
     refusals: Count
 
 
-AnyRequest = Announce | Publish | Search | SearchTerms | Find | Peers | Bye | Stats | Fetching | Clock | Reach
-AnyReply = Announced | Published | Hits | Sources | PeerList | Refused | Ok | TrackerStats | ClockIs | Reached
+_Lists = Announced | Published | Hits | Sources | PeerList
+_Finds = Search | SearchTerms | Find | Peers
+AnyRequest = Announce | Publish | _Finds | Bye | Stats | Fetching | Clock | Reach | Want
+AnyReply = _Lists | Refused | Ok | TrackerStats | ClockIs | Reached | Wanted
 
 _requests: codec.Decoder[AnyRequest] = codec.Decoder(AnyRequest, MAX_CONTROL_MESSAGE)
 _replies: codec.Decoder[AnyReply] = codec.Decoder(AnyReply, MAX_REPLY)

@@ -26,6 +26,7 @@ OF_SEVERAL = {
     "tests/p2pctl/test_commands.py": "all commands of the client",
     "tests/p2pctl/test_add.py": "a command",
     "tests/p2pctl/test_tracker.py": "a command",
+    "tests/p2pctl/test_want.py": "a command",
     "tests/p2pctl/test_verify.py": "a command",
     "tests/p2pctl/test_operating.py": "config, reload and logs",
     "tests/p2pctl/test_process.py": "the client as a process",

@@ -70,6 +70,7 @@ def _status(output: Output, items: list[dict[str, Any]]) -> None:
             (
                 ("devices", f"{item['devices']} here, {item['files']} files, {item['bans']} banned"),
                 ("sessions", f"{item['sessions']} of {item['connections']} connections"),
+                ("wanted", f"{item['wants']} by {item['waiting']} devices"),
                 (
                     "requests",
                     f"{item['announces']} announces, {item['publishes']} lists, {item['searches']} searches",
@@ -116,6 +117,8 @@ _FIGURES = (
     "bans",
     "sessions",
     "connections",
+    "wants",
+    "waiting",
     "announces",
     "publishes",
     "searches",

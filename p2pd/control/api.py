@@ -29,6 +29,7 @@ from p2pd.control.sharing import Sharing
 from p2pd.control.status import Status
 from p2pd.control.streaming import Streaming
 from p2pd.control.verifying import verify
+from p2pd.control.wanting import Wanting
 from p2pd.control.watching import Watching
 from p2pd.events import Events
 from p2pd.peer.service import PeerService
@@ -66,6 +67,7 @@ class ControlApi:
             "verify": self.verify,
             **Fetching(lambda: self._peer).methods,
             **Streaming(lambda: self._peer).methods,
+            **Wanting(lambda: self._peer).methods,
             "events": Watching(events or Events()).events,
             **(more or {}),
         }

@@ -22,7 +22,7 @@ MAX_SHOWN = 300
 """Paths in one list of an answer; the counts are of all."""
 
 _SHARE_STATES = {"error": "missing"}
-_HINTS = {
+HINTS = {
     "network": "p2pctl peers REF shows who has it; try again when one of them is up",
     "integrity": "ask for another copy: p2pctl search shows what else there is",
     "storage": "make room, or bring the drive back; then try again",
@@ -183,7 +183,7 @@ def transfer_item(found: Transfer | Download, sha256: str | None) -> Item:
             eta = round((row.size - received) / rate, 1)
     error = None
     if row.error_code is not None:
-        hint = _HINTS.get(row.error_code, "")
+        hint = HINTS.get(row.error_code, "")
         if state == "retrying":
             hint = f"it is tried again by itself; p2pctl cancel {row.transfer_id} gives it up"
         error = {"code": row.error_code, "message": row.error or "", "hint": hint}

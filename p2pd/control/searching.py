@@ -39,7 +39,7 @@ class Searching:
     async def search(self, params: dict[str, Any], progress: Progress) -> Item:
         """Contents by words of their names, by id or by SHA-256."""
         asked = read_params.read(read_params.Search, params)
-        query = _query(asked)
+        query = query_of(asked)
         limit, cursor = asked.limit or CONTROL_PAGE, asked.cursor or ""
         digits = fold(asked.text.strip())
         if not (MIN_PREFIX <= len(digits) <= DIGITS and is_hex(digits)) or query.by is not By.TEXT:
@@ -93,7 +93,7 @@ class Searching:
         }
 
 
-def _query(asked: read_params.Search) -> Query:
+def query_of(asked: read_params.Search) -> Query:
     """The search as trackers are asked. Raises Fault usage."""
     sort = SORTS.get(asked.sort or "relevance")
     if sort is None:

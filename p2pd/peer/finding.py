@@ -191,7 +191,7 @@ class Finder:
         reference = parse_reference(text)
         hits: dict[bytes, Hit] = {}
         for entry in self._public(reference):
-            _merge(hits, _hit_of(entry))
+            _merge(hits, hit_of(entry))
         faults: list[Fault] = []
         try:
             answer = await self._resolve_in_swarm(reference)
@@ -260,7 +260,8 @@ def _merge(hits: dict[bytes, Hit], hit: Hit) -> None:
     )
 
 
-def _hit_of(entry: Published) -> Hit:
+def hit_of(entry: Published) -> Hit:
+    """What this device has public, as a search hit without sources."""
     added_at = int(entry.added_at)
     return Hit(entry.content_id, entry.sha256, entry.size, [entry.name], 0, added_at, entry.files)
 

@@ -46,6 +46,7 @@ from p2pd.peer.swarming import Swarming
 from p2pd.peer.trackers import TrackerClient
 from p2pd.peer.uploads import Uploads
 from p2pd.peer.verifying import Verifier
+from p2pd.peer.wants import Wants
 from p2pd.storage.state import State
 from protocol.collection import is_collection
 from protocol.errors import Fault
@@ -160,6 +161,7 @@ class PeerService:
             hooks=self.hooks,
         )
         self.downloads = Downloads(services, queue.max_active)
+        self.wants = Wants(self.store, self.trackers, self.finder, self.downloads, self.catalogue.holds, rng)
         self.streams = Streams(services, home)
         self._mender = Mender(services, home / "mending")
         self.verifier = Verifier(self.store, self.shares, self._mender, self.downloads.drop_pieces)
@@ -184,6 +186,7 @@ class PeerService:
         self.store.forget_older(now - HISTORY_SECONDS)
         self.store.forget_sources(now - HISTORY_SECONDS)
         self.store.prune_tombstones()
+        self.store.forget_wants(now - HISTORY_SECONDS)
         await asyncio.to_thread(self._mender.recover)
         self.banning.start()
         self.bandwidth.start()
@@ -198,6 +201,7 @@ class PeerService:
         self.hooks.start()
         self._spawn(self.hooks.run(), "hooks")
         self.downloads.start()
+        self._spawn(self.wants.run(), "wants")
 
     async def close(self) -> None:
         """Ends everything that writes, says goodbye, closes the state. The reactors still run."""

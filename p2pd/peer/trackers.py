@@ -74,7 +74,7 @@ class TrackerClient:
         self.peers: int | None = None
         self.files: int | None = None
         self.published: int | None = None
-        self.on_connected: Callable[[], object] = _nothing
+        self.on_connected: Callable[[], object] = lambda: None
         self.tell: Callable[[Happening], object] = ignored
         self.fetched: Callable[[], list[bytes]] = list  # contents of which a part is served
         self._said: list[bytes] = []  # what the tracker was told of those
@@ -144,6 +144,11 @@ class TrackerClient:
     async def settled(self, timeout: float) -> None:
         """Returns when the first attempt to connect is over, either way, or after `timeout` seconds."""
         await self._until(lambda: self.state != "connecting", timeout)
+
+    async def wait_connected(self) -> None:
+        """Returns when requests can be sent."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.connected)
 
     async def wait_published(self, revision: int, timeout: float) -> bool:
         """True when the tracker has our list up to `revision`; False when it does not within `timeout` seconds or is not reachable."""
@@ -386,10 +391,6 @@ class TrackerClient:
                 log.warning("! tracker %s refused a list: %s", self.endpoint, refusal_text(reply.code))
                 await asyncio.sleep(1.0)
             return False
-
-
-def _nothing() -> None:
-    """Nobody wants to know."""
 
 
 def _put(future: asyncio.Future[Any], value: Any) -> None:

@@ -22,6 +22,7 @@ from p2pd.storage.state_downloads import Download, Downloads, Source, drop_unuse
 from p2pd.storage.state_folders import Folders
 from p2pd.storage.state_hooks import HookRuns
 from p2pd.storage.state_mending import Mendings
+from p2pd.storage.state_wants import Wants
 from protocol.collection import Collection
 from protocol.errors import Fault, LocalProtocolError
 from protocol.manifest import Manifest
@@ -83,7 +84,7 @@ class Changes(NamedTuple):
     removed: list[Withdrawn]
 
 
-class State(Downloads, Folders, Mendings, HookRuns, Bans):
+class State(Downloads, Folders, Mendings, HookRuns, Bans, Wants):
     """The peer's database at `path`. Raises as Database does."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

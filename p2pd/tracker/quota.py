@@ -27,6 +27,8 @@ from protocol.limits import (
     REACHES_PER_SECOND,
     SEARCH_BURST,
     SEARCHES_PER_SECOND,
+    WANT_BURST,
+    WANTS_PER_SECOND,
 )
 
 
@@ -39,6 +41,7 @@ class Kind(Enum):
     LIST = (LISTS_PER_SECOND, LIST_BURST)  # Search by all
     REACH = (REACHES_PER_SECOND, REACH_BURST)
     REACH_IN_ALL = (REACHES_IN_ALL_PER_SECOND, REACH_BURST_IN_ALL)  # of all devices together
+    WANT = (WANTS_PER_SECOND, WANT_BURST)
     FIND = (FINDS_PER_SECOND, FIND_BURST)  # what looks one thing up: Find, Peers of it, Search by id or name
 
 

@@ -7,7 +7,7 @@ restart. tests/fakes/registry_contract.py is the meaning of this interface; ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Protocol
@@ -15,6 +15,8 @@ from typing import Protocol
 from p2pd.net.bans import Ban
 from p2pd.tracker.search import Page, Query
 from protocol.tracker import NO_EPOCH, Publish
+
+STEP = 1000  # devices listed in one call
 
 
 class RegistryError(Exception):
@@ -165,3 +167,11 @@ class Registry(Protocol):
 
     def close(self) -> None:
         """Store everything and let go. May be called twice."""
+
+
+def everybody(registry: Registry, now: float) -> Iterator[Listing]:
+    """All devices with a lease, by device id, in bounded steps. Raises RegistryError."""
+    after = b""
+    while listings := registry.members(b"", after, STEP, now):
+        yield from listings
+        after = listings[-1].card.device_id

@@ -117,6 +117,8 @@ class TrackerServer:
         return {
             **self._service.stats(now),
             "refusals_by_reason": dict(sorted(self._service.refusals.items())),
+            "wants": self._service.wants.count,
+            "waiting": len(self._service.wants),
             "bans": len(self._service.bans.all(now)),
             "sessions": sum(conn.session is not None for conn in conns),
             "connections": door.get("connections", 0),
@@ -132,12 +134,13 @@ class TrackerServer:
         """See router.Handler."""
         if self._workers is not None:
             self._workers.forget(conn)
+        self._service.wants.gone(conn)
 
     def writable(self, conn: Conn) -> None:
         """See router.Handler."""
 
     def message(self, conn: Conn, header: memoryview, payload: memoryview) -> None:
-        """One request, one answer."""
+        """One request, one answer; some come later."""
         if payload:
             raise RemoteProtocolError("a request has no payload")
         request = decode_request(header)
@@ -147,33 +150,41 @@ class TrackerServer:
             else:
                 self._handle(conn, request)
             return
-        sender = Sender(conn.device_id, conn.host)
+        sender = Sender(conn.device_id, conn.host, conn)
 
-        def work() -> AnyReply | Probe:
+        def work() -> AnyReply | Probe | None:
             return self._service.handle(request, sender, self._clock())
 
         if not self._workers.submit(conn, work, partial(self._handled, conn)):
             conn.send(Refused(request.req, Refusal.BUSY, 1, "too many requests wait"))
 
     def _handled(self, conn: Conn, reply: AnyReply | Probe | None, error: BaseException | None) -> None:
-        if reply is not None:
+        if error is None:
             self._answer(conn, reply)
             return
         # a fault of ours: the request has no answer, so its connection cannot go on
         log.error("! %s: a message could not be handled", conn, exc_info=error)
         conn.close("internal error")
 
-    def _answer(self, conn: Conn, reply: AnyReply | Probe) -> None:
+    def _answer(self, conn: Conn, reply: AnyReply | Probe | None) -> None:
         if isinstance(reply, Probe):
             if self._prober is None or not self._prober.start(reply, conn.send):
                 conn.send(Refused(reply.req, Refusal.BUSY, 1, "too many are dialled"))
             return
-        conn.send(reply)
+        if reply is not None:
+            conn.send(reply)
         if isinstance(reply, Refused) and reply.code == Refusal.BANNED:
             conn.close("banned")
+        self._send_later()
+
+    def _send_later(self) -> None:
+        for conn, reply in self._service.wants.take():
+            conn.send(reply)
 
     def _handle(self, conn: Conn, request: AnyRequest) -> None:
-        self._answer(conn, self._service.handle(request, Sender(conn.device_id, conn.host), self._clock()))
+        self._answer(
+            conn, self._service.handle(request, Sender(conn.device_id, conn.host, conn), self._clock())
+        )
 
     def _wait(self, conn: Conn, request: AnyRequest) -> None:
         if len(self._queue) >= QUEUE:
@@ -211,6 +222,7 @@ class TrackerServer:
                 log.warning("! the registry failed: %s", error)
         elif error is not None:
             log.error("! the registry was not swept", exc_info=error)
+        self._send_later()
         self._reactor.later(SWEEP_PAUSE if removed else SWEEP_SECONDS, self._sweep)
 
 

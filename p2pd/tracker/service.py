@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -22,7 +22,16 @@ from p2pd.tracker.fetching import Fetchers, Parts
 from p2pd.tracker.policy import CENSUS_SECONDS, Policy
 from p2pd.tracker.quota import Kind
 from p2pd.tracker.reach import Probe
-from p2pd.tracker.registry import Card, DeviceFull, Listing, OutOfStep, Registry, RegistryError, RegistryFull
+from p2pd.tracker.registry import (
+    Card,
+    DeviceFull,
+    OutOfStep,
+    Registry,
+    RegistryError,
+    RegistryFull,
+    everybody,
+)
+from p2pd.tracker.wants import Wants
 from protocol.checks import Clock, ClockIs, Reach, Reachable, Reached
 from protocol.errors import Refusal, RemoteProtocolError, refusal_name
 from protocol.ids import DEVICE_ID_SIZE
@@ -52,6 +61,7 @@ from protocol.tracker import (
     Stats,
     TrackerStats,
 )
+from protocol.wanting import Want
 
 REFRESH_JITTER = 0.2  # of the refresh interval, either way: devices that started together drift apart
 CANDIDATES = 1000  # holders of one content among whom the sources of an answer are drawn
@@ -64,10 +74,11 @@ RETRY_STORAGE = 10
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who asks: the authenticated device and the source address of its connection (an IP literal)."""
+    """Who asks: the authenticated device, the address of its connection (an IP literal), and how a later answer finds it."""
 
     device_id: bytes
     host: str
+    session: object = None
 
 
 def _one_key() -> tuple[int, int]:
@@ -93,13 +104,14 @@ class TrackerService:
         self._advertised = advertised_host
         self._rng = rng
         self._policy = policy or Policy()
+        self.wants = Wants()
         self._bans_read = self._counted = float("-inf")
         self._keys = keys
         self._fetchers: Parts = fetchers or Fetchers()
         self._pressed = False  # the registry was full: absent devices are forgotten early
         self._counts = dict.fromkeys(("announces", "publishes", "searches", "refusals"), 0)
         self.refusals: Counter[str] = Counter()
-        self._handlers: dict[type[Any], Callable[[Any, Sender, float], AnyReply | Probe]] = {
+        self._handlers: dict[type[Any], Callable[[Any, Sender, float], AnyReply | Probe | None]] = {
             Announce: self._announce,
             Publish: self._publish,
             Search: self._search,
@@ -108,6 +120,7 @@ class TrackerService:
             Peers: self._peers,
             Bye: self._bye,
             Fetching: self._fetching,
+            Want: self._want,
             Stats: self._stats,
             Clock: self._clock,
             Reach: self._reach,
@@ -118,15 +131,15 @@ class TrackerService:
         self._registry.resume(now, now + ANNOUNCE_LIFETIME)
         self.read_bans(now)
 
-    def handle(self, message: AnyRequest, sender: Sender, now: float) -> AnyReply | Probe:
-        """The one answer to a decoded request, or a Probe whose outcome is the answer. `now`: seconds of a clock that never
-        goes back.
+    def handle(self, message: AnyRequest, sender: Sender, now: float) -> AnyReply | Probe | None:
+        """The one answer to a decoded request, or a Probe whose outcome is the answer, or None: it comes by `wants.take`.
+        `now`: seconds of a clock that never goes back.
         """
         banned = self.bans.of(sender.device_id, sender.host, now)
         try:
             if banned is not None:
                 wait = int(min(banned.left(now), MAX_RETRY - 1)) + 1
-                reply: AnyReply | Probe = _refused(message, Refusal.BANNED, wait, banned.reason)
+                reply: AnyReply | Probe | None = _refused(message, Refusal.BANNED, wait, banned.reason)
             else:
                 reply = self._handlers[type(message)](message, sender, now)
         except OutOfStep as error:
@@ -151,18 +164,19 @@ class TrackerService:
         again soon while it is not 0. Raises RegistryError.
         """
         self._fetchers.expire(now)
+        self.wants.look_up(self._registry, now)
         if now - self._bans_read >= BANS_SECONDS:
             self.read_bans(now)
         if now - self._counted >= CENSUS_SECONDS:
             self._counted = now
-            everybody = list(self.everybody(now))
+            listings = list(everybody(self._registry, now))
             with self._lock:
-                self._policy.census(everybody)
+                self._policy.census(listings)
         before = now if self._pressed else now - FORGET_SECONDS
         removed = self._registry.sweep(now, before, SWEEP_ENTRIES)
         if not removed:
             self._pressed = False
-        return removed
+        return removed + self.wants.pending
 
     def stats(self, now: float) -> dict[str, int]:
         """Figures for the operator: devices and files now, requests since the start. Raises RegistryError."""
@@ -189,19 +203,12 @@ class TrackerService:
     def _send_away(self, bans: list[Ban], now: float) -> None:
         gone = [
             listing.card.device_id
-            for listing in self.everybody(now)
+            for listing in everybody(self._registry, now)
             if any(covers(ban, listing.card.device_id, listing.card.observed) for ban in bans)
         ]
         for device_id in gone:
             self._fetchers.left(device_id)
             self._registry.depart(device_id, now)
-
-    def everybody(self, now: float) -> Iterator[Listing]:
-        """All devices with a lease. Raises RegistryError."""
-        after = b""
-        while listings := self._registry.members(b"", after, CANDIDATES, now):
-            yield from listings
-            after = listings[-1].card.device_id
 
     # -- requests -----------------------------------------------------------------------------------------
 
@@ -222,6 +229,8 @@ class TrackerService:
         share = self._registry.announce(
             card, message.share_epoch, message.revision, now, now + ANNOUNCE_LIFETIME
         )
+        if self._fetchers.card(card.device_id, now) is None:
+            self.wants.look_again(now)  # it may be back with what it published before
         self._fetchers.announced(card, now, now + ANNOUNCE_LIFETIME)
         totals = self._registry.totals(now)
         self._count("announces")
@@ -253,6 +262,7 @@ class TrackerService:
             return _refused(message, Refusal.LIMIT, RETRY_FULL, "too many files of this network")
         self._registry.publish(sender.device_id, message, now, now + ANNOUNCE_LIFETIME)
         self._count("publishes")
+        self.wants.published(sender.device_id, message.added)
         return Published(message.req, message.revision)
 
     def _search(self, message: Search, sender: Sender, now: float) -> AnyReply:
@@ -312,6 +322,14 @@ class TrackerService:
         if not self._fetchers.set(sender.device_id, message.contents, now):
             return _refused(message, Refusal.RESYNC, text="no lease")
         return Ok(message.req)
+
+    def _want(self, message: Want, sender: Sender, now: float) -> AnyReply | None:
+        if wait := self._take(sender, Kind.WANT, now):
+            return _refused(message, Refusal.BUSY, wait)
+        spread = self._rng.uniform(1 - REFRESH_JITTER, 1 + REFRESH_JITTER)
+        if not self.wants.park(sender.device_id, sender.session, message, now, spread):
+            return _refused(message, Refusal.LIMIT, RETRY_FULL, "too much is wanted here")
+        return None
 
     def _stats(self, message: Stats, sender: Sender, now: float) -> AnyReply:
         if wait := self._take(sender, Kind.FIND, now):

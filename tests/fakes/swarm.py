@@ -107,7 +107,7 @@ def wanted(manifest: Manifest | Collection, directory: Path, **more: object) -> 
     return Wanted(**{**values, **more})  # type: ignore[arg-type]
 
 
-TRACKER = Feature.CONTENTS | Feature.FETCHING | Feature.TERMS | Feature.CHECKS
+TRACKER = Feature.CONTENTS | Feature.FETCHING | Feature.TERMS | Feature.CHECKS | Feature.WANTS
 
 
 class Member:
@@ -222,6 +222,7 @@ class Swarm:
 
     def __init__(self, directory: Path, secret: NetworkSecret = SECRET) -> None:
         self.directory = directory
+        self.features = TRACKER
         self.secret = secret
         self.context = make_context()
         self.executor = ThreadPoolExecutor(2)
@@ -264,7 +265,7 @@ class Swarm:
         identity = Identity(
             keyring,
             make_device("tracker"),
-            Info("p2pd/test", features=TRACKER),
+            Info("p2pd/test", features=self.features),
             os.urandom,
         )
         service = TrackerService(self._registry, "", random.Random(1), keys=keyring.told)

@@ -179,3 +179,19 @@ LISTED: dict[str, Any] = {
     "files": 3,
     "lease_ends_at": SHARED_AT,
 }
+
+
+def want(**changes: Any) -> dict[str, Any]:
+    return {
+        "want": "w-1",
+        "what": "holiday video",
+        "state": "wanted",
+        "transfer": None,
+        "transfer_state": None,
+        "directory": "/data",
+        "path": None,
+        "error": None,
+        "created_at": SHARED_AT,
+        "changed_at": SHARED_AT,
+        **changes,
+    }

@@ -121,6 +121,22 @@ PLANS: dict[str, tuple[str, Any, list[str], list[dict[str, Any]], str | None, st
         )
         for command, word in (("pause", "Paused"), ("resume", "Resumed"), ("retry", "Trying again"))
     },
+    "wants": (
+        "wants",
+        page(samples.want(), samples.want(want="w-2", transfer="t-9", transfer_state="done")),
+        ["wants"],
+        [samples.want(), samples.want(want="w-2", transfer="t-9", transfer_state="done")],
+        None,
+        "w-1\nw-2\n",
+    ),
+    "unwant": (
+        "unwant",
+        samples.want(changed=True),
+        ["unwant", "w-1"],
+        [samples.want(changed=True)],
+        "Gave up w-1 (holiday video)\n",
+        "w-1\n",
+    ),
     "bans": (
         "bans",
         page(samples.ban(), samples.ban(subject="10.0.0.0/8", kind="network", until_at=None, left_s=None)),
@@ -197,6 +213,7 @@ EMPTY = {
     "peers": "no peers are known",
     "transfers": "no transfers",
     "bans": "nobody is banned",
+    "wants": "nothing is wanted",
 }
 
 

@@ -11,7 +11,7 @@ from tests.p2pctl.samples import HOSTILE, ID, SAFE, page
 
 FIGURES = {
     "kind": "status",
-    **dict.fromkeys(("devices", "files", "bans", "sessions", "connections"), 2),
+    **dict.fromkeys(("devices", "files", "bans", "sessions", "connections", "wants", "waiting"), 2),
     **dict.fromkeys(("announces", "publishes", "searches", "failed_proofs"), 3),
     "refusals": 5,
     "refusals_by_reason": {"banned": 4, "busy": 1},
@@ -28,6 +28,7 @@ def test_status(daemon: Daemon, p2pctl: Run) -> None:
     assert p2pctl("tracker", "status").out == (
         "devices    2 here, 2 files, 2 banned\n"
         "sessions   2 of 2 connections\n"
+        "wanted     2 by 2 devices\n"
         "requests   3 announces, 3 lists, 3 searches\n"
         "refused    5 (4 banned, 1 busy)\n"
         "passwords  3 wrong\n"

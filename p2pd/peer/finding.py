@@ -7,12 +7,11 @@ none did. The same content from several trackers or under several names is one h
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
+from p2pd.peer.merging import Pages, Part, key_of, merge, united
 from p2pd.peer.trackers import TrackerClient
 from p2pd.storage.state import Published, Share, State
 from protocol.control import Reference, parse_reference
@@ -86,6 +85,7 @@ class Finder:
     def __init__(self, store: State, trackers: list[TrackerClient]) -> None:
         self._store = store
         self._trackers = trackers
+        self._pages = Pages()
 
     async def settle(self) -> None:
         """Waits for the first attempt to reach each tracker, for a moment."""
@@ -96,27 +96,31 @@ class Finder:
             await asyncio.gather(*waiting)
 
     async def search(self, query: Query, limit: int, cursor: str) -> Answer:
-        """One page. Raises Fault when no tracker answered: auth if that is why, else network."""
+        """One page, in the order of one tracker (merging.py). Raises Fault when no tracker answered: auth if that is why, else network."""
         await self.settle()
-        cursors = _read_cursor(cursor)
-        asked = [t for t in self._trackers if not cursor or cursors.get(str(t.endpoint))]
+        marks, session = self._pages.read(cursor)
+        asked = [t for t in self._trackers if not cursor or str(t.endpoint) in marks]
+        before = [marks.get(str(t.endpoint), ("", 0)) for t in asked]
         replies = await asyncio.gather(
             *(
-                self._search_one(tracker, query, limit, cursors.get(str(tracker.endpoint), ""))
-                for tracker in asked
+                self._search_one(t, query, limit + used, page)
+                for t, (page, used) in zip(asked, before, strict=True)
             )
         )
         faults = [reply for reply in replies if isinstance(reply, Fault)]
-        pages = [(t, r) for t, r in zip(asked, replies, strict=True) if isinstance(r, Hits)]
-        if asked and not pages:
+        parts, silent = [], {}
+        for tracker, mark, reply in zip(asked, before, replies, strict=True):
+            if isinstance(reply, Hits):
+                parts.append(Part(str(tracker.endpoint), mark, reply.items, reply.next))
+            else:
+                silent[str(tracker.endpoint)] = mark
+        if asked and not parts and not cursor:
             raise _worst(faults)
-        merged: dict[bytes, Hit] = {}
-        for rank in range(max((len(page.items) for _, page in pages), default=0)):
-            for _, page in pages:
-                if rank < len(page.items):
-                    _merge(merged, page.items[rank])
-        nexts = {str(tracker.endpoint): page.next for tracker, page in pages if page.next}
-        return Answer(list(merged.values()), _write_cursor(nexts), faults)
+        wanted = query.terms() if query.by is By.TEXT else None
+        hits, following = merge(parts, limit, key_of(query.by, query.sort, wanted), session)
+        if following:  # whoever was silent may be back by then
+            following.update(silent)
+        return Answer(hits, self._pages.write(following, session, several=len(self._trackers) > 1), faults)
 
     async def _search_one(
         self, tracker: TrackerClient, query: Query, limit: int, cursor: str
@@ -124,7 +128,7 @@ class Finder:
         older = not tracker.features & Feature.TERMS
         if older and query.by is By.SHA256 and len(query.text) < 2 * CONTENT_ID_SIZE:
             return Hits(0, [], "")  # it knows whole ones only
-        reply: Hits | Fault = await _ask(tracker, query.message(tracker.features, limit, cursor), Hits)
+        reply: Hits | Fault = await self._ask(tracker, query.message(tracker.features, limit, cursor), Hits)
         if older and isinstance(reply, Hits) and (query.phrases or query.without or query.without_phrases):
             wanted = query.terms()
             found = [hit for hit in reply.items if any(wanted.matches(fold(name)) for name in hit.names)]
@@ -132,33 +136,42 @@ class Finder:
         return reply
 
     async def members(self, content_id: bytes, cursor: str) -> tuple[list[Member], str, list[Fault]]:
-        """Devices of the swarm, or those that share a content; next cursor; what went wrong with which tracker."""
+        """Devices of the swarm, or those that share a content, by id; the next cursor, an id; what went wrong with which tracker."""
         await self.settle()
-        cursors = _read_cursor(cursor)
-        asked = [t for t in self._trackers if not cursor or cursors.get(str(t.endpoint))]
         replies = await asyncio.gather(
-            *(_ask(t, Peers(0, content_id, cursors.get(str(t.endpoint), "")), PeerList) for t in asked)
+            *(self._ask(t, Peers(0, content_id, cursor), PeerList) for t in self._trackers)
         )
         faults = [reply for reply in replies if isinstance(reply, Fault)]
-        if asked and len(faults) == len(asked):
+        if self._trackers and len(faults) == len(self._trackers):
             raise _worst(faults)
+        lists = [reply for reply in replies if isinstance(reply, PeerList)]
         found: dict[bytes, Member] = {}
-        nexts = {}
-        for tracker, reply in zip(asked, replies, strict=True):
-            if isinstance(reply, PeerList):
-                for member in reply.items:
-                    found.setdefault(member.device_id, member)
-                if reply.next:
-                    nexts[str(tracker.endpoint)] = reply.next
-        return list(found.values()), _write_cursor(nexts), faults
+        for member in (member for reply in lists for member in reply.items):
+            found.setdefault(member.device_id, member)
+        # What lies behind the end of the shortest page is not complete yet: it comes with the next one.
+        ends = [reply.items[-1].device_id for reply in lists if reply.next and reply.items]
+        end = min(ends, default=None)
+        members = [found[key] for key in sorted(found) if end is None or key <= end]
+        return members, "" if end is None else end.hex(), faults
+
+    async def _ask(self, tracker: TrackerClient, message: Any, kind: type[Any]) -> Any:
+        """The reply, or a Fault: one that is silent does not hold up the others' answers for long."""
+        try:
+            reply = await tracker.request(message, tracker.patience(len(self._trackers)))
+        except Fault as fault:
+            return fault
+        if not isinstance(reply, kind):
+            return Fault(
+                "network", f"the tracker at {tracker.endpoint} gave another answer than was asked for"
+            )
+        return reply
 
     async def devices(self, prefix: str) -> list[bytes]:
         """Devices of the swarm whose ids begin so, the first of them. Raises Fault when no tracker answered."""
         after = before_prefix(prefix)
         if after is None:
             return []
-        cursor = _write_cursor({str(t.endpoint): after.hex() for t in self._trackers}) if after else ""
-        members, _, _ = await self.members(b"", cursor)
+        members, _, _ = await self.members(b"", after.hex())
         return [m.device_id for m in members if device_text(m.device_id).startswith(prefix.lower())]
 
     # -- references ---------------------------------------------------------------------------------------
@@ -196,6 +209,8 @@ class Finder:
         try:
             answer = await self._resolve_in_swarm(reference)
         except Fault as fault:
+            for entry in self._store.fetched_like(reference.kind, reference.value) if not hits else ():
+                _merge(hits, hit_of(entry))
             if not hits:
                 raise
             faults.append(fault)
@@ -224,16 +239,6 @@ class Finder:
         return answer
 
 
-async def _ask(tracker: TrackerClient, message: Any, kind: type[Any]) -> Any:
-    try:
-        reply = await tracker.request(message)
-    except Fault as fault:
-        return fault
-    if not isinstance(reply, kind):
-        return Fault("network", f"the tracker at {tracker.endpoint} gave another answer than was asked for")
-    return reply
-
-
 def _worst(faults: list[Fault]) -> Fault:
     """The fault to show when every tracker failed: the one a person can do something about."""
     for code in ("auth", "usage", "refused"):
@@ -245,19 +250,7 @@ def _worst(faults: list[Fault]) -> Fault:
 
 def _merge(hits: dict[bytes, Hit], hit: Hit) -> None:
     known = hits.get(hit.content_id)
-    if known is None:
-        hits[hit.content_id] = hit
-        return
-    names = list(dict.fromkeys([*known.names, *hit.names]))[:16]
-    hits[hit.content_id] = Hit(
-        known.content_id,
-        known.sha256,
-        known.size,
-        names,
-        max(known.sources, hit.sources),
-        max(known.added_at, hit.added_at),
-        known.files,
-    )
+    hits[hit.content_id] = hit if known is None else united([known, hit])
 
 
 def hit_of(entry: Published) -> Hit:
@@ -284,21 +277,3 @@ def _ambiguous(text: str, hits: list[Hit]) -> Fault:
         "name one by its id: the first 8 digits are enough when they are unique",
         {"matches": matches},
     )
-
-
-def _write_cursor(nexts: dict[str, str]) -> str:
-    if not nexts:
-        return ""
-    return base64.urlsafe_b64encode(json.dumps(nexts).encode()).decode()
-
-
-def _read_cursor(cursor: str) -> dict[str, str]:
-    if not cursor:
-        return {}
-    try:
-        read = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except ValueError as error:
-        raise Fault("usage", "bad cursor", "take it from `next` of the page before") from error
-    if not isinstance(read, dict) or not all(isinstance(value, str) for value in read.values()):
-        raise Fault("usage", "bad cursor", "take it from `next` of the page before")
-    return read

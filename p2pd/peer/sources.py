@@ -55,7 +55,7 @@ class SourceFinder:
 
     async def _ask(self, tracker: TrackerClient, content_id: bytes) -> dict[bytes, Endpoint] | Fault:
         try:
-            reply = await tracker.request(Find(0, content_id))
+            reply = await tracker.request(Find(0, content_id), tracker.patience(len(self._trackers)))
         except Fault as fault:
             return fault
         if not isinstance(reply, Sources):

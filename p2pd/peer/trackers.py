@@ -15,7 +15,7 @@ from typing import Any
 
 from p2pd.happenings import Happening, TrackerConnected, TrackerLost, error_of, ignored
 from p2pd.net.addresses import Endpoint, is_loopback, resolve
-from p2pd.net.bridge import ask, post, run_on
+from p2pd.net.bridge import ask, run_on, settle
 from p2pd.net.dealer import Link, Lost
 from p2pd.net.identity import Identity
 from p2pd.net.listening import Guard
@@ -51,6 +51,7 @@ RETRY_BANNED = 30.0  # a ban may be lifted any time
 REFRESH_MIN = 10.0
 WRONG_PASSWORD_SECONDS = 30.0
 REQUEST_SECONDS = 10.0
+TOGETHER_SECONDS, SILENT_SECONDS = 3.0, 0.3  # when others are asked the same; and it was silent the last time
 BUSY_SECONDS = 15.0  # how long a question waits for its turn when the tracker is asked too much
 
 
@@ -88,6 +89,7 @@ class TrackerClient:
         self._changed = asyncio.Event()
         self._news = asyncio.Condition()
         self._failures = 0
+        self._silent = False  # it did not answer the last question
         self.loopback = False
         self.announced_at: float | None = None  # of the loop's clock
         self._renewing = False
@@ -129,6 +131,7 @@ class TrackerClient:
             )
         while True:
             reply = await ask(self._reactor, link, message, timeout)
+            self._silent = isinstance(reply, Lost) and reply.code == "timeout"
             if isinstance(reply, Lost):
                 raise Fault(
                     "network", f"the tracker at {self.endpoint} did not answer: {reply.text}", "try again"
@@ -140,6 +143,10 @@ class TrackerClient:
             # A client with many questions at a time meets the tracker's quota: they wait here, in no order.
             patience -= reply.retry_s
             await asyncio.sleep(reply.retry_s * self._rng.uniform(0.5, 1.0))
+
+    def patience(self, trackers: int) -> float:
+        """How long to wait for its answer to what so many are asked."""
+        return REQUEST_SECONDS if trackers == 1 else SILENT_SECONDS if self._silent else TOGETHER_SECONDS
 
     async def settled(self, timeout: float) -> None:
         """Returns when the first attempt to connect is over, either way, or after `timeout` seconds."""
@@ -239,11 +246,11 @@ class TrackerClient:
         gone: asyncio.Future[Lost] = loop.create_future()
 
         def on_ready(link: Link) -> None:
-            post(loop, _put, ready, None)
+            settle(loop, ready, None)
 
         def on_closed(link: Link, lost: Lost) -> None:
-            post(loop, _put, ready, lost)
-            post(loop, _put, gone, lost)
+            settle(loop, ready, lost)
+            settle(loop, gone, lost)
 
         try:
             addresses = await asyncio.to_thread(resolve, *self.endpoint)
@@ -391,8 +398,3 @@ class TrackerClient:
                 log.warning("! tracker %s refused a list: %s", self.endpoint, refusal_text(reply.code))
                 await asyncio.sleep(1.0)
             return False
-
-
-def _put(future: asyncio.Future[Any], value: Any) -> None:
-    if not future.done():
-        future.set_result(value)

@@ -146,6 +146,23 @@ class State(Downloads, Folders, Mendings, HookRuns, Bans, Wants):
         ]
         return Changes(added, removed)
 
+    def fetched_like(self, kind: str, value: str) -> list[Published]:
+        """What was downloaded, or begun, by `id`, `prefix`, `sha256` (whole or its beginning) or `name`: enough to fetch it again from
+        known sources. The newest 20."""
+        conditions = {
+            "id": "lower(hex(d.content_id)) = ?",
+            "prefix": "lower(hex(d.content_id)) LIKE ? || '%'",
+            "sha256": "d.check_sha256 <> '' AND d.check_sha256 LIKE ? || '%'",
+            "name": "d.name = ?",
+        }
+        rows = self.query(
+            "SELECT d.content_id, d.name, d.size, d.files, MAX(d.created_at) FROM download d"
+            " JOIN manifest m ON m.content_id = d.content_id"
+            f" WHERE {conditions[kind]} GROUP BY d.content_id ORDER BY 5 DESC LIMIT 20",
+            (value,),
+        )
+        return [Published(0, bytes(row[0]), bytes(32), row[2], row[1], row[4], row[3]) for row in rows]
+
     def public_like(self, kind: str, value: str) -> list[Published]:
         """What is public under a reference: `kind` is "id" or "prefix" (hex digits of the content id, at least their
         beginning), "sha256" (the same), or "name"; at most 50."""

@@ -28,6 +28,9 @@ class FakeTracker:
         self.loopback = loopback
         self.answer = answer
 
+    def patience(self, trackers: int) -> float:
+        return 1.0
+
     async def request(self, message: Any, timeout: float = 10.0) -> Any:
         if isinstance(self.answer, Fault):
             raise self.answer

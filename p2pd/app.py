@@ -38,6 +38,7 @@ from p2pd.net.addresses import Endpoint, format_endpoint, is_loopback, primary_a
 from p2pd.net.admission import Admission, AdmissionLimits
 from p2pd.net.bridge import run_on
 from p2pd.net.context import make_context, tune_malloc
+from p2pd.net.http import HttpServer
 from p2pd.net.identity import Identity
 from p2pd.net.keyring import Keyring, Ring
 from p2pd.net.reactor import Reactor
@@ -100,6 +101,7 @@ class App:
         self._store: Store | None = None
         self._workers: Workers | None = None
         self._operator: Operator | None = None
+        self._metrics: HttpServer | None = None
         self._control: ControlServer | None = None
         self._events = Events()
         self._watchdog: threading.Timer | None = None
@@ -160,6 +162,8 @@ class App:
             register_peer(self._supervision.tuning, self._peer, self._trackers)
         self._supervision.tuning.told = self._reloaded
         self._bind_control()
+        if settings.metrics_listen is not None:
+            await self._serve_metrics(settings.metrics_listen)
         assert self._control is not None
         await self._control.answers()
         for line in lines:
@@ -298,7 +302,16 @@ class App:
         api = ControlApi(status, self._peer, self.stop, self._events, more)
         self._control = ControlServer(self._context, settings.socket, api.methods)
         self._control.bind()
+        self._status = status
         self._events.tell(DaemonStarted(VERSION, os.getpid(), roles))
+
+    async def _serve_metrics(self, where: Endpoint) -> None:
+        from p2pd.control.metrics import Metrics  # its library is loaded for those who want it
+
+        figures = self._operator.figures if self._operator is not None else None
+        self._metrics = HttpServer("/metrics", Metrics(self._status.report, self._peer, figures).page)
+        port = await self._metrics.start(where)
+        log.info("= metrics on http://%s/metrics", format_endpoint(where.host or "127.0.0.1", port))
 
     async def _tracker_stats(self) -> dict[str, Any]:
         assert self._tracker_server is not None
@@ -315,6 +328,8 @@ class App:
         began = time.monotonic()
         self._supervision.stopping()
         if self._control is not None:
+            if self._metrics is not None:
+                await self._metrics.close()
             await asyncio.sleep(LAST_WORDS_SECONDS)
             await self._control.close()
         if self._rotating is not None:

@@ -24,6 +24,7 @@ from protocol.errors import Fault
 from protocol.limits import MAX_FILES, MAX_FILES_PER_DEVICE, MAX_FILES_PER_NETWORK, MAX_TRACKER_CONNECTIONS
 
 TRACKER_PORT = 9000
+METRICS_PORT = 9464
 PEER_PORT = 8001
 _NAMED = {"peer": {"tracker.listen": "--tracker-listen"}}  # flags that are not called as their settings
 MAX_SOCKET_PATH = 107  # octets of sun_path that Linux takes
@@ -102,6 +103,11 @@ KEYS: dict[str, Key] = {
     "quota.network_entries": Key(
         MAX_FILES_PER_NETWORK, kinds.count(0, MAX_FILES), "files that a network may list"
     ),
+    "metrics.listen": Key(
+        "",
+        kinds.loopback(METRICS_PORT),
+        "[127.0.0.1:]PORT of a page of figures for Prometheus, /metrics; on this machine only (default: none)",
+    ),
     "password.file": Key("", kinds.text, "file that holds the password"),
     "password.command": Key("", kinds.text, "command that prints the password"),
     "password.allow_weak": Key(False, kinds.flag, "accept a password of under 12 characters"),
@@ -156,6 +162,7 @@ class Settings:
     tracker_announce: str
     tracker_registry: str  # a PostgreSQL URL, perhaps with a password, or a path; "": in the home
     quotas: Quotas
+    metrics_listen: Endpoint | None
     password_file: str
     password_command: str
     allow_weak_password: bool
@@ -315,6 +322,9 @@ def compose(sources: Sources, values: Mapping[str, Any] | None = None) -> Settin
         tracker_max_connections=values["tracker.max_connections"],
         tracker_announce=values["tracker.announce"],
         tracker_registry=values["tracker.registry"],
+        metrics_listen=parse_listen(values["metrics.listen"], METRICS_PORT)
+        if values["metrics.listen"]
+        else None,
         quotas=Quotas(**{field.name: values[f"quota.{field.name}"] for field in fields(Quotas)}),
         password_file=values["password.file"],
         password_command=values["password.command"],

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2pd.net.addresses import parse_endpoint, parse_listen
+from p2pd.net.addresses import is_loopback, parse_endpoint, parse_listen
 from protocol.errors import Fault
 from protocol.limits import MAX_NETWORK_NAME
 from protocol.sizes import parse_rate
@@ -181,6 +181,20 @@ def absolute(name: str) -> Path:
 def listen(default_port: int) -> Reader:
     """[HOST:]PORT to listen on."""
     return _address(lambda read: parse_listen(read, default_port), empty=True)
+
+
+def loopback(default_port: int) -> Reader:
+    """[HOST:]PORT of this machine only, or nothing."""
+
+    def parse(read: str) -> object:
+        found = parse_listen(read, default_port)
+        if (found.host and not is_loopback(found.host)) or read.startswith("*"):
+            raise Fault(
+                "usage", f"{found.host or '*'} is not a loopback address", "write 127.0.0.1:9464 or 9464"
+            )
+        return found
+
+    return _address(parse, empty=False)
 
 
 def endpoint(default_port: int) -> Reader:

@@ -20,8 +20,8 @@ from protocol.searching import fold
 from protocol.tracker import By, Entry, SearchTerms
 from protocol.wanting import Want, Wanted, Wish
 
-HEAD = 3  # characters of a needle by which the index finds it
-FEW = 96  # heads that are looked for one by one; with more it is cheaper to cut the names into pieces
+HEAD = 5  # characters of a needle by which the index finds it
+FEW = 96  # heads that are looked for one by one; with more it is cheaper to cut the names into pieces of their lengths
 LOOK_AGAIN_SECONDS = 5.0
 LOOK_UPS = 10  # wishes that are looked up in one call
 LOOKED_AT = 4  # hits of each: one that another device has is enough
@@ -49,6 +49,7 @@ class Wants:
         self._looked = float("-inf")
         self._waiting: dict[bytes, _Waiting] = {}
         self._heads: dict[str, dict[str, set[Key]]] = {}
+        self._by_length: dict[int, set[str]] = {}  # the heads
         self._exact: dict[By, dict[str, set[Key]]] = {By.ID: {}, By.SHA256: {}, By.NAME: {}}
         self._due: deque[Key] = deque()
 
@@ -159,12 +160,16 @@ class Wants:
             if not table[needle]:
                 del table[needle]
                 if query.by is By.TEXT and not table:
-                    del self._heads[needle[:HEAD]]
+                    head = needle[:HEAD]
+                    del self._heads[head]
+                    self._by_length[len(head)].discard(head)
         return waiting
 
     def _index(self, query: Query) -> dict[str, set[Key]]:
         if query.by is By.TEXT:
-            return self._heads.setdefault(_needle(query)[:HEAD], {})
+            head = _needle(query)[:HEAD]
+            self._by_length.setdefault(len(head), set()).add(head)
+            return self._heads.setdefault(head, {})
         return self._exact[query.by]
 
     def _candidates(self, entries: Sequence[Entry]) -> Iterator[tuple[Key, Entry, str]]:
@@ -186,16 +191,17 @@ class Wants:
 
     def _present(self, text: str) -> list[tuple[str, set[Key]]]:
         """The needles that a text holds."""
-        heads: Iterable[str] = self._heads
         if len(self._heads) > FEW:
-            pieces = {text[start : start + HEAD] for start in range(len(text) - HEAD + 1)}
-            heads = (head for head in self._heads if head in pieces or len(head) < HEAD)
+            heads: Iterable[str] = [
+                head
+                for length, known in self._by_length.items()
+                if known
+                for head in known.intersection(text[at : at + length] for at in range(len(text) - length + 1))
+            ]
+        else:
+            heads = [head for head in self._heads if head in text]
         return [
-            (needle, keys)
-            for head in heads
-            if head in text
-            for needle, keys in self._heads[head].items()
-            if needle in text
+            (needle, keys) for head in heads for needle, keys in self._heads[head].items() if needle in text
         ]
 
 

@@ -78,6 +78,7 @@ def test_a_wish_is_told_of_what_matches(
     assert told(wants) == [(ONE[:1], Wanted(7, [1]))]
     assert (wants.count, len(wants)) == (0, 0)
     assert wants._heads == {}
+    assert not any(wants._by_length.values())
     assert not any(wants._exact.values())
 
 

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import zmq
 
-from p2pd import process
+from p2pd import printing, process
 from p2pd.applying import register_peer
 from p2pd.config import Settings
 from p2pd.control.api import ControlApi
@@ -167,7 +167,7 @@ class App:
         assert self._control is not None
         await self._control.answers()
         for line in lines:
-            print(line, flush=True)
+            printing.announce(line)
         self._supervision.ready(self._reactors, self._summary)
         key = self._keyring.current
         log.info(

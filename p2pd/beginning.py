@@ -7,14 +7,13 @@ of it. It starts nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from p2pd import config, firstrun, kinds, layers, lock, secrets
+from p2pd import config, firstrun, kinds, layers, lock, printing, secrets
 from p2pd.firstrun import Made
 from protocol.display import safe
 from protocol.errors import Fault
@@ -97,14 +96,9 @@ def init(args: argparse.Namespace) -> int:
         plan = firstrun.given(args.role, values, password, args.listen, **weak)
     made = firstrun.make(plan, file, force=args.force, new=args.invite)
     if args.json:
-        document: dict[str, str | None] = {
-            "schema": "p2pd.init/1",
-            "role": plan.role,
-            "config_file": str(file),
-        }
-        document |= {"home": str(plan.home), "invite": made.invite}
-        document["old_file"] = None if made.moved is None else str(made.moved)
-        print(json.dumps(document), flush=True)
+        item = {"role": plan.role, "config_file": str(file), "home": str(plan.home)}
+        old = None if made.moved is None else str(made.moved)
+        printing.document("init", {**item, "invite": made.invite or None, "old_file": old})
         if made.trouble is not None:
             raise made.trouble
         return 0

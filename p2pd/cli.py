@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from p2pd import printing
 from p2pd.parsing import Parser, asked
-from protocol.display import safe
 from protocol.errors import Fault
-from protocol.version import VERSION
+from protocol.version import CONTROL_VERSION, VERSION, WIRE_VERSION
 
 DESCRIPTION = "Private, encrypted, searchable peer-to-peer file sharing for a group of machines."
 
 INTERRUPTED = 130  # 128 + SIGINT
+BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 EXAMPLES = """\
 examples:
@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
             help=f"octets a second {to} other peers, such as 500K or 20M (default off; p2pctl limit overrides)",
         )
     _common(peer)
-    commands.add_parser("invite", help="print a new random secret for a swarm (128 bits)")
+    _json(commands.add_parser("invite", help="print a new random secret for a swarm (128 bits)"))
     init = commands.add_parser(
         "init", help="make the settings and the key of a daemon; asks, unless --role is given"
     )
@@ -126,10 +126,10 @@ def parser() -> argparse.ArgumentParser:
             choices=("peer", "tracker"),
             help="whose settings (default: daemon.role of the settings, else peer)",
         )
-        command.add_argument("--json", action="store_true", help="one JSON document")
+        _json(command)
         _common(command, secrets=False)
     _registry_commands(commands)
-    commands.add_parser("version", help="print the version")
+    _json(commands.add_parser("version", help="print the version"))
     return top
 
 
@@ -161,7 +161,11 @@ def _registry_commands(commands: argparse._SubParsersAction[Parser]) -> None:
         help="TO has some of it: copy what is missing, keep the rest",
     )
     how.add_argument("--replace", action="store_true", help="TO has something: forget all of that first")
-    copy.add_argument("--json", action="store_true", help="one JSON document")
+    _json(copy)
+
+
+def _json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def _init(init: argparse.ArgumentParser) -> None:
@@ -268,31 +272,18 @@ def _secrets(command: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGro
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; the exit status."""
     words = sys.argv[1:] if argv is None else argv
+    printing.standard_streams()
     try:
         return _run(parser().parse_args(words))
     except Fault as fault:
-        _report(fault, as_json=asked(words, "--json"))
+        printing.report(fault, as_json=asked(words, "--json"))
         return fault.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED
-
-
-def _report(fault: Fault, *, as_json: bool) -> None:
-    """Says on stderr what is wrong; of several things each."""
-    if as_json:
-        document = {"schema": "p2p.error/1", "code": fault.code, "exit": fault.exit_status}
-        document |= {"message": fault.message, "hint": fault.hint}
-        print(json.dumps(document | ({"details": fault.details} if fault.details else {})), file=sys.stderr)
-        return
-    print(f"p2pd: {safe(fault.message)}", file=sys.stderr)
-    problems = fault.details.get("problems")
-    if isinstance(problems, list) and len(problems) > 1:
-        for problem in problems:
-            print(f"  {safe(problem['message'])}", file=sys.stderr)
-            if problem["hint"]:
-                print(f"    hint: {safe(problem['hint'])}", file=sys.stderr)
-    elif fault.hint:
-        print(f"  hint: {safe(fault.hint)}", file=sys.stderr)
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    finally:
+        printing.settle()
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -308,12 +299,20 @@ def _run(args: argparse.Namespace) -> int:
             return INTERRUPTED
         return _run(parser().parse_args(words))
     if command == "version":
-        print(f"p2pd {VERSION}")
+        if args.json:
+            own = {"version": VERSION, "wire_version": WIRE_VERSION, "control_version": CONTROL_VERSION}
+            printing.document("version", {"program": "p2pd", **own})
+        else:
+            printing.say(f"p2pd {VERSION}")
         return 0
     if command == "invite":
         from protocol.keys import make_invite
 
-        print(make_invite(os.urandom(16)), flush=True)
+        invite = make_invite(os.urandom(16))
+        if args.json:
+            printing.document("invite", {"invite": invite})
+            return 0
+        printing.say(invite)
         if sys.stdout.isatty():
             print("Every member of the swarm needs it; p2pd asks for it as the password.", file=sys.stderr)
         return 0

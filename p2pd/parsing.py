@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         values, surplus = self.parse_known_args(args, namespace)
         if surplus:
-            raise self._surplus(surplus, getattr(values, "command", None))
+            raise _surplus(_chosen(self, values), surplus)
         return values
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
@@ -38,26 +38,27 @@ class Parser(argparse.ArgumentParser):
         what = f"{name}: there is no {value!r}" if name else f"there is no command {value!r}"
         raise Fault("usage", what, hint(str(value), known, f"one of {', '.join(known)}; {self.prog} --help"))
 
-    def _surplus(self, words: Sequence[str], command: str | None) -> Fault:
-        """What is wrong with words that no option and no argument took."""
-        chosen = self._of(command)
-        option = next((word for word in words if word.startswith("-")), None)
-        if option is None:
-            return Fault("usage", f"{words[0]!r} is one argument too many", f"{chosen.prog} --help")
-        name = option.partition("=")[0]
-        return Fault(
-            "usage",
-            f"{chosen.prog} has no option {name}",
-            hint(name, _options(chosen), f"{chosen.prog} --help"),
-        )
 
-    def _of(self, command: str | None) -> argparse.ArgumentParser:
-        """The parser of a command; this one without."""
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction) and command in action.choices:
-                found: argparse.ArgumentParser = action.choices[command]
-                return found
-        return self
+def _surplus(chosen: argparse.ArgumentParser, words: Sequence[str]) -> Fault:
+    """What is wrong with words that no option and no argument took."""
+    option = next((word for word in words if word.startswith("-")), None)
+    if option is None:
+        return Fault("usage", f"{words[0]!r} is one argument too many", f"{chosen.prog} --help")
+    name = option.partition("=")[0]
+    return Fault(
+        "usage",
+        f"{chosen.prog} has no option {name}",
+        hint(name, _options(chosen), f"{chosen.prog} --help"),
+    )
+
+
+def _chosen(parser: argparse.ArgumentParser, values: argparse.Namespace) -> argparse.ArgumentParser:
+    """The parser of the command, and of the command of that, that the words chose."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found = action.choices.get(getattr(values, action.dest, None) or "")
+            return parser if found is None else _chosen(found, values)
+    return parser
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterable[str]:

@@ -6,7 +6,6 @@ The rule: a running tracker is never written behind its back, and nothing in the
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2pd import printing
 from p2pd.kinds import registry as registry_kind
 from p2pd.kinds import without_password
 from p2pd.lock import LOCK_NAME, HomeLock
@@ -27,6 +27,7 @@ from protocol.display import safe
 from protocol.errors import Fault
 
 PAUSE = 0.2  # seconds between two looks of the progress
+PGPASS = "keep it in ~/.pgpass (PGPASSFILE)"
 UNBOUNDED = 2**62  # what was taken once is copied
 
 
@@ -35,7 +36,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action is None:
         raise Fault("usage", "registry copy FROM TO is what there is", "p2pd registry --help")
     source, target = registry_kind(args.source, "FROM"), registry_kind(args.target, "TO")
-    _check(source, target)
+    warnings = _check(source, target)
+    if not args.json:
+        for warning in warnings:
+            print(f"p2pd: warning: {warning}\n  hint: {PGPASS}", file=sys.stderr)
     bar = _Bar(sys.stderr.isatty() and not args.json)
     began = time.monotonic()
     try:
@@ -50,28 +54,29 @@ def run(args: argparse.Namespace) -> int:
     except RegistryError as error:
         raise Fault("storage", str(error), "make the copy again with --continue") from error
     seconds = time.monotonic() - began
-    names = {"from": _shown(source), "to": _shown(target)}
+    names = {"source": _shown(source), "target": _shown(target)}
     if args.json:
         counts = {"devices": done.devices, "files": done.files, "duration_s": round(seconds, 3)}
-        print(json.dumps({"schema": "p2pd.registry/1", **names, **counts}))
+        printing.document("registry", {**names, **counts}, [f"{warning}: {PGPASS}" for warning in warnings])
     else:
-        print(f"Copied {_counts(done.devices, done.files)} to {safe(names['to'])} in {seconds:.1f} s")
+        printing.say(
+            f"Copied {_counts(done.devices, done.files)} to {safe(names['target'])} in {seconds:.1f} s"
+        )
     return 0
 
 
-def _check(source: str, target: str) -> None:
+def _check(source: str, target: str) -> list[str]:
+    """Raises Fault usage; what is unwise."""
+    warnings = []
     for address, name in ((source, "FROM"), (target, "TO")):
         if not address:
             raise Fault("usage", f"{name} is empty", "p2pd registry copy --help")
         if without_password(address) != address:
-            print(
-                f"p2pd: warning: everybody on this machine can read the password in {name} (ps shows it)\n"
-                "  hint: keep it in ~/.pgpass (PGPASSFILE)",
-                file=sys.stderr,
-            )
+            warnings.append(f"everybody on this machine can read the password in {name} (ps shows it)")
     files = not is_address(source) and not is_address(target)
     if source == target or (files and _path(source).resolve() == _path(target).resolve()):
         raise Fault("usage", "FROM and TO are the same", "p2pd registry copy --help")
+    return warnings
 
 
 def _path(name: str) -> Path:

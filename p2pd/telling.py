@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from p2pd import config, overlay, secrets
+from p2pd import config, overlay, printing, secrets
 from p2pd.net.addresses import format_endpoint
 from protocol.display import safe
 from protocol.errors import Fault
@@ -30,10 +29,10 @@ def run(
         )  # can it be read, is it private
     if as_json:
         named = None if settings.config_file is None else str(settings.config_file)
-        print(json.dumps({"schema": "p2pd.check/1", "ok": True, "role": role, "config_file": named}))
+        printing.document("check", {"ok": True, "role": role, "config_file": named})
         return 0
     for line in facts(settings):
-        print(safe(line))
+        printing.say(safe(line))
     return 0
 
 
@@ -53,12 +52,12 @@ def paths(settings: config.Settings) -> dict[str, str]:
 
 def _print_paths(found: dict[str, str], as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"schema": "p2pd.paths/1", **found}))
+        printing.document("paths", found)
         return
     width = max(map(len, found))
     for name, path in found.items():
         absent = "" if Path(path).exists() else "  (not there yet)"
-        print(f"{name:<{width}}  {safe(path)}{absent}")
+        printing.say(f"{name:<{width}}  {safe(path)}{absent}")
 
 
 def facts(settings: config.Settings) -> list[str]:

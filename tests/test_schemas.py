@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from p2pctl.cli import load as load_command
 from p2pctl.cli import summaries
+from p2pd.cli import parser as daemon_parser
 from protocol.errors import EXIT_STATUS
 from tests.fakes import schemas
 from tests.fakes.schemas import SHARED, load, names
@@ -45,6 +47,26 @@ def test_columns_are_the_fields(command: str) -> None:
 def test_each_schema_has_its_command() -> None:
     found = {name for name in names() if name not in SHARED and not name.startswith("p2pd.")}
     assert found == summaries().keys() - WITHOUT_DOCUMENT.keys()
+
+
+def test_each_document_of_the_daemon_has_a_schema() -> None:
+    def documents(parser: argparse.ArgumentParser) -> bool:
+        return any(
+            "--json" in action.option_strings
+            or (
+                isinstance(action, argparse._SubParsersAction)
+                and any(map(documents, action.choices.values()))
+            )
+            for action in parser._actions
+        )
+
+    (commands,) = (a for a in daemon_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    words = {word for word, parser in commands.choices.items() if documents(parser)}
+    assert {name for name in names() if name.startswith("p2pd.")} == {f"p2pd.{word}" for word in words}
+    for word in words:
+        schema = load(f"p2pd.{word}")
+        assert schema["$id"] == f"urn:p2pd:{word}/1"
+        assert schema["properties"]["schema"] == {"const": f"p2pd.{word}/1"}
 
 
 @pytest.mark.parametrize("name", names())

@@ -159,3 +159,25 @@ def test_settings_that_cannot_be(swarm: Swarm) -> None:
         (("--log-level", "loud"), "--log-level must be one of"),
     ):
         fails(swarm.make(f"bad {part}", "peer", *options), 2, part)
+
+
+@pytest.mark.parametrize(
+    "redirect", [">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full", "2> /dev/full", "| exec true"]
+)
+def test_whoever_started_it_does_not_listen(swarm: Swarm, redirect: str) -> None:
+    """It serves all the same, and nothing that it prints or logs gets into a socket or a database."""
+    alice = swarm.make("alice", "peer")
+    words = f'"$0" -m p2pd peer --tracker {NOWHERE} --listen 127.0.0.1:0 --home "$1" --password-file "$2" {redirect}'
+    with subprocess.Popen(
+        ["sh", "-c", words, sys.executable, str(alice.home), str(swarm.password_file)],
+        env=swarm.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as shell:
+        [item] = alice.ok("ping", "--wait-daemon", "20")
+        assert alice.ok("status")[0]["pid"] == item["pid"]
+        alice.ok("shutdown")
+        _, err = shell.communicate(timeout=20)
+    assert b"Traceback" not in err
+    if "|" not in redirect:
+        assert shell.returncode == 0

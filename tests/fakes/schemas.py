@@ -48,7 +48,10 @@ def file_of(command: str) -> str:
 def registry() -> Registry[Any]:
     """Every schema by its $id, so that they find each other without a network."""
     found: Registry[Any] = Registry()
-    return found.with_resources((load(name)["$id"], Resource.from_contents(load(name))) for name in names())
+    crawled: Registry[Any] = found.with_resources(
+        (load(name)["$id"], Resource.from_contents(load(name))) for name in names()
+    ).crawl()  # or each look at an anchor would search them all
+    return crawled
 
 
 @cache

@@ -112,9 +112,9 @@ class TestInit:
         assert main(words) == 0
         document = json.loads(capsys.readouterr().out)
         validate("p2pd init", document)
-        assert is_invite(document.pop("invite"))
-        assert document == {
-            "schema": "p2pd.init/1",
+        [item] = document["items"]
+        assert is_invite(item.pop("invite"))
+        assert item == {
             "role": "tracker",
             "config_file": str(file),
             "home": str(tmp_path / "h"),
@@ -123,7 +123,7 @@ class TestInit:
         assert main(words) == EXIT_STATUS["exists"]
         assert json.loads(capsys.readouterr().err)["code"] == "exists"
         assert main([*words, "--force"]) == 0
-        assert json.loads(capsys.readouterr().out)["old_file"] == f"{file}.old"
+        assert json.loads(capsys.readouterr().out)["items"][0]["old_file"] == f"{file}.old"
 
     def test_another_place(
         self,

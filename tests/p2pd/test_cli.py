@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from p2pd.supervision import Supervision
 from protocol.errors import EXIT_STATUS, Fault
 from protocol.keys import DeviceKey, is_invite
 from protocol.version import VERSION
+from tests.fakes.schemas import validate
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -39,28 +41,40 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "p2pd tracker" in shown.err
 
 
+def items(command: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The items of the document that was printed, which keeps its schema."""
+    document = json.loads(capsys.readouterr().out)
+    validate(f"p2pd {command}", document)
+    found: list[dict[str, Any]] = document["items"]
+    return found
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["version"]) == 0
+    assert capsys.readouterr().out == f"p2pd {VERSION}\n"
+    assert main(["version", "--json"]) == 0
+    assert items("version", capsys)[0]["version"] == VERSION
     with pytest.raises(SystemExit) as end:
         main(["--version"])
     assert end.value.code == 0
-    assert capsys.readouterr().out == f"p2pd {VERSION}\n" * 2
+    assert capsys.readouterr().out == f"p2pd {VERSION}\n"
 
 
 def test_every_invite_is_another_and_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["invite"]) == main(["invite"]) == 0
     first, second = capsys.readouterr().out.split()
     assert first != second
+    assert main(["invite", "--json"]) == 0
+    assert is_invite(items("invite", capsys)[0]["invite"])
     assert is_invite(first)
     assert is_invite(second)
 
 
 def test_paths_need_no_tracker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["paths", "--home", str(tmp_path), "--json"]) == 0
-    paths = json.loads(capsys.readouterr().out)
+    [paths] = items("paths", capsys)
     assert paths["home"] == str(tmp_path)
     assert paths["socket"] == str(tmp_path / "control.sock")
-    assert paths.pop("schema") == "p2pd.paths/1"
     assert set(paths) == {"config", "home", "socket", "device_key", "network_key", "database", "overlay"}
     assert main(["paths", "--role", "tracker"]) == 0
     assert "tracker.db" in capsys.readouterr().out
@@ -70,8 +84,7 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "p2pd.toml"
     file.write_text('[peer]\ntrackers = ["t"]\n')
     assert main(["check", "--config", str(file), "--json"]) == 0
-    checked = json.loads(capsys.readouterr().out)
-    assert checked == {"schema": "p2pd.check/1", "ok": True, "role": "peer", "config_file": str(file)}
+    assert items("check", capsys) == [{"ok": True, "role": "peer", "config_file": str(file)}]
     file.write_text('[peer]\ntracker = ["t"]\n')
     assert main(["check", "--config", str(file)]) == EXIT_STATUS["usage"]
     told = capsys.readouterr()

@@ -17,6 +17,8 @@ def make() -> Parser:
     peer.add_argument("--tracker", action="append")
     peer.add_argument("--role", choices=("peer", "tracker"))
     commands.add_parser("version")
+    registry = commands.add_parser("registry").add_subparsers(dest="action", parser_class=Parser)
+    registry.add_parser("copy").add_argument("--replace", action="store_true")
     return top
 
 
@@ -24,7 +26,7 @@ def make() -> Parser:
     ("words", "message", "hint"),
     [
         (["per"], "there is no command 'per'", "did you mean peer?"),
-        (["xyzzy"], "there is no command 'xyzzy'", "one of peer, version; p2pd --help"),
+        (["xyzzy"], "there is no command 'xyzzy'", "one of peer, version, registry; p2pd --help"),
         (["peer", "--trakcer", "x"], "p2pd peer has no option --trakcer", "did you mean --tracker?"),
         (["peer", "--trakcer=x"], "p2pd peer has no option --trakcer", "did you mean --tracker?"),
         (["peer", "--bogus"], "p2pd peer has no option --bogus", "p2pd peer --help"),
@@ -33,6 +35,11 @@ def make() -> Parser:
         (["peer", "--role", "pear"], "--role: there is no 'pear'", "did you mean peer?"),
         (["peer", "--tracker"], "argument --tracker: expected one argument", "p2pd peer --help"),
         (["peer", "--track", "x"], "p2pd peer has no option --track", "did you mean --tracker?"),
+        (
+            ["registry", "copy", "--repalce"],
+            "p2pd registry copy has no option --repalce",
+            "did you mean --replace?",
+        ),
         (["--bogus"], "p2pd has no option --bogus", "p2pd --help"),
     ],
 )

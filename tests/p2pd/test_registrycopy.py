@@ -45,9 +45,10 @@ def test_there_and_back(
     assert "Copied 2 devices and 4 files to postgresql://" in capsys.readouterr().out
     assert copy(address, tmp_path / "back.db", "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    validate("p2pd.registry", document)
-    assert (document["schema"], document["devices"], document["files"]) == ("p2pd.registry/1", 2, 4)
-    assert document["to"] == str(tmp_path / "back.db")
+    validate("p2pd registry", document)
+    [item] = document["items"]
+    assert (item["devices"], item["files"]) == (2, 4)
+    assert item["target"] == str(tmp_path / "back.db")
     registry = SqliteRegistry(tmp_path / "back.db")
     registry.resume(0.0, LEASE)
     assert len(names(registry, "alpha")) == 4

@@ -30,12 +30,18 @@ def said(capsys: pytest.CaptureFixture[str], command: str, role: str | None = No
     return out
 
 
+def item(text: str) -> dict[str, str]:
+    """The only one of a document."""
+    [found] = json.loads(text)["items"]
+    return dict(found)
+
+
 def test_the_role_is_that_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    assert json.loads(said(capsys, "paths", as_json=True))["database"].endswith("peer.db")
+    assert item(said(capsys, "paths", as_json=True))["database"].endswith("peer.db")
     firstrun.make(firstrun.Plan("tracker", {}, None), config.default_config_file())
-    assert json.loads(said(capsys, "paths", as_json=True))["database"].endswith("tracker.db")
-    assert json.loads(said(capsys, "check", as_json=True))["role"] == "tracker"
-    assert json.loads(said(capsys, "paths", "peer", as_json=True))["database"].endswith("peer.db")
+    assert item(said(capsys, "paths", as_json=True))["database"].endswith("tracker.db")
+    assert item(said(capsys, "check", as_json=True))["role"] == "tracker"
+    assert item(said(capsys, "paths", "peer", as_json=True))["database"].endswith("peer.db")
 
 
 def test_paths_that_are_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,8 +123,9 @@ def await_all(
             continue
         if answer is fault and fault.code in GOES_ON:
             hint = f"wait again with: p2pctl wait {transfer}"
+            lead = _lead(invocation, fault, "not done")
             fault = Fault(
-                fault.code, f"{fault.message}; {transfer} {GOES_ON[fault.code]}", hint, {"transfer": transfer}
+                fault.code, f"{lead}; {transfer} {GOES_ON[fault.code]}", hint, {"transfer": transfer}
             )
         output.fail(subject, fault, total)
 
@@ -139,13 +140,29 @@ def await_first(invocation: Invocation, transfers: Sequence[str]) -> None:
         name = str(event.get("transfer"))
         _progress(invocation, keys.get(name, 0), name, event, told)
 
-    answer = invocation.client.call("wait", {"any": list(keys)}, progress)
+    try:
+        answer = invocation.client.call("wait", {"any": list(keys)}, progress)
+    except Fault as late:
+        if late.code not in GOES_ON:
+            raise
+        lead = _lead(invocation, late, "none of them is over")
+        again = f"wait again with: p2pctl wait --any {' '.join(keys)}"
+        raise Fault(
+            late.code, f"{lead}; {' '.join(keys)} {GOES_ON[late.code].replace('goes', 'go')}", again
+        ) from late
     invocation.progress.close()
     fault = outcome(answer)
     if fault is None:
         invocation.output.show(FINISHED, [answer])
     else:
         invocation.output.fail(str(answer.get("transfer")), fault, 1)
+
+
+def _lead(invocation: Invocation, fault: Fault, late: str) -> str:
+    """Why a wait has ended early."""
+    if fault.code != "timeout" or invocation.timeout_s is None:
+        return fault.message
+    return f"{late} within {invocation.timeout_s:g} s"
 
 
 def _progress(invocation: Invocation, key: int, name: str, event: dict[str, Any], told: set[int]) -> None:

@@ -33,7 +33,7 @@ from p2pd.control.server import ControlServer
 from p2pd.control.status import Status
 from p2pd.control.tuning import TuningMethods
 from p2pd.events import Events
-from p2pd.happenings import ConfigReloaded, DaemonStarted, DaemonStopping, PeerBanned
+from p2pd.happenings import ConfigReloaded, DaemonStarted, DaemonStopping, KeyChanged, PeerBanned
 from p2pd.net.addresses import Endpoint, format_endpoint, is_loopback, primary_address
 from p2pd.net.admission import Admission, AdmissionLimits
 from p2pd.net.bridge import run_on
@@ -202,6 +202,9 @@ class App:
 
     def _rotated(self) -> None:
         """The keys have changed. Sessions of one that has ended are closed by whoever has them."""
+        now, before = self._keyring.current, self._keyring.ring.previous
+        previous = None if before is None else before.epoch
+        self._events.tell(KeyChanged(now.epoch, now.check_value, previous))
         if self._peer is not None:
             for tracker in self._peer.trackers:
                 tracker.renew()

@@ -213,6 +213,24 @@ class PeerBanned(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class PeerUnbanned(Happening):
+    """somebody lifted a ban"""
+
+    KIND = "peer.unbanned"
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanged(Happening):
+    """another key of the swarm holds: a rotation began, ended or was taken back; `previous_epoch` is nil when only one is good"""
+
+    KIND = "key.changed"
+    epoch: int
+    key_check: str
+    previous_epoch: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class LimitChanged(Happening):
     """another limit of bandwidth holds (nil: none); `origin` is `settings` or `limit`"""
 
@@ -294,6 +312,8 @@ ALL: tuple[type[Happening], ...] = (
     TrackerConnected,
     TrackerLost,
     PeerBanned,
+    PeerUnbanned,
+    KeyChanged,
     LimitChanged,
     QueueChanged,
     StreamEnded,

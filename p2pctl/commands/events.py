@@ -116,6 +116,8 @@ TEXTS = {
     "tracker.connected": "{address}: {peers} peers, {files} files",
     "tracker.lost": "{address} is {state}: {_error}",
     "peer.banned": "{subject} {_until} ({cause})",
+    "peer.unbanned": "{subject}",
+    "key.changed": "key check {key_check}, epoch {epoch}{_older}",
     "limit.changed": "{direction}: {_limit} ({origin})",
     "queue.changed": "{max_active} downloads at a time",
     "stream.ended": "{stream} {name}: {state} after {_sent}{_why}",
@@ -150,6 +152,7 @@ class _Words(dict[str, str]):
             "_error": str(error.get("message", "-")),
             "_why": f" ({error['message']})" if error.get("message") else "",
             "_gap": _gap(item),
+            "_older": "" if item.get("previous_epoch") is None else "; the one before is good, too",
         }
         return made.get(name, "-")
 
@@ -199,6 +202,9 @@ VIEW = View(
         "previous_id",
         "state",
         "reason",
+        "epoch",
+        "key_check",
+        "previous_epoch",
         "error",
         "transfer",
         "previous",

@@ -16,7 +16,7 @@ from p2pd.control import params as read_params
 from p2pd.control.items import Item, hit_item, timestamp
 from p2pd.control.pages import cut, page
 from p2pd.control.server import Method, Progress
-from p2pd.happenings import PeerBanned
+from p2pd.happenings import Happening, PeerBanned, PeerUnbanned, ignored
 from p2pd.net.bans import FOR_EVER, Ban, as_device, one_device, subject_of
 from p2pd.peer.service import PeerService
 from p2pd.storage.state_bans import HAND
@@ -65,7 +65,7 @@ class Operating:
         self,
         peer: PeerService | None,
         operator: Operator | None,
-        tell: Callable[[PeerBanned], object] = lambda happening: None,
+        tell: Callable[[Happening], object] = ignored,
     ) -> None:
         self._tell = tell
         self._peer = peer
@@ -119,6 +119,8 @@ class Operating:
             found |= await self._operator.unban(subject)
         if self._peer is not None:
             found |= self._peer.banning.unban(subject)
+        if found:
+            self._tell(PeerUnbanned(subject))
         return {
             "subject": subject,
             "kind": "device" if as_device(subject) is not None else "network",

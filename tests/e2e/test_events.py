@@ -88,16 +88,16 @@ def test_a_swarm_as_its_events_tell_it(swarm: Swarm, follow: Follow) -> None:
 
 def test_a_reader_that_stops_holds_up_nobody_and_is_told_what_it_missed(swarm: Swarm, follow: Follow) -> None:
     bob = swarm.make("bob", "peer", "--with-tracker").start().connected()
-    reader = follow(bob, "--since", "0", "--kind", "limit.*", "--timeout", "60")
+    reader = follow(bob, "--since", "0", "--kind", "queue.*", "--timeout", "100")
     assert reader.stdout is not None
-    bob.call("limit", direction="up", limit_bytes_per_s=2048)
-    assert json.loads(reader.stdout.readline())["limit_bytes_per_s"] == 2048
+    bob.call("queue", max_active=999)
+    assert json.loads(reader.stdout.readline())["max_active"] == 999
     os.kill(reader.pid, signal.SIGSTOP)
     before = bob.peak_memory()
-    client = bob.client()
+    client = bob.client(60.0)
     try:
         for number in range(5000):
-            client.call("limit", {"direction": "down", "limit_bytes_per_s": 4096 + number})
+            client.call("queue", {"max_active": number % 998 + 1})
     finally:
         client.close()
     assert bob.peak_memory() - before < 40 << 20
@@ -105,7 +105,29 @@ def test_a_reader_that_stops_holds_up_nobody_and_is_told_what_it_missed(swarm: S
     gap = json.loads(reader.stdout.readline())
     assert (gap["kind"], gap["reason"]) == ("gap", "lost")
     rest = [json.loads(reader.stdout.readline()) for _ in range(4096)]
-    assert rest[-1]["limit_bytes_per_s"] == 4096 + 4999
+    assert rest[-1]["max_active"] == 4999 % 998 + 1
     assert rest[0]["seq"] == gap["seq"] + 1
     reader.send_signal(signal.SIGINT)
     assert reader.wait(20) == 130
+
+
+def test_what_its_operator_does_is_told(swarm: Swarm) -> None:
+    bob = swarm.make("bob", "peer", "--with-tracker").start().connected()
+    last = str(so_far(bob)[-1]["cursor"])
+    bob.ok("ban", "10.9.9.9", "--for", "1h")
+    bob.ok("unban", "10.9.9.9")
+    bob.ok("unban", "10.9.9.9")
+    bob.ok("reload")
+    bob.ok("transfers", "--max-active", "3")
+    bob.call("rotate", action="begin", invite=True)
+    found = [item for item in so_far(bob, last) if not item["kind"].startswith("tracker.")]
+    assert [item["kind"] for item in found] == [
+        "peer.banned",
+        "peer.unbanned",
+        "config.reloaded",
+        "queue.changed",
+        "key.changed",
+    ]
+    assert (found[0]["subject"], found[0]["duration_s"], found[0]["cause"]) == ("10.9.9.9/32", 3600, "hand")
+    assert (found[4]["epoch"], found[4]["previous_epoch"]) == (1, 0)
+    assert {"changed": found[2]["changed"], "waiting": found[2]["waiting"]} == {"changed": [], "waiting": []}

@@ -206,7 +206,16 @@ class TestWait:
         assert (got.status, got.out) == (6, "")
         assert (
             got.err
-            == "p2pctl: no answer within 0.1 s; t-1 goes on\n  hint: wait again with: p2pctl wait t-1\n"
+            == "p2pctl: not done within 0.1 s; t-1 goes on\n  hint: wait again with: p2pctl wait t-1\n"
+        )
+
+    def test_too_late_for_the_first_of_several(self, plan: Daemon, p2pctl: Run) -> None:
+        plan.on["wait"] = lambda request, send: None
+        got = p2pctl("wait", "--any", "t-1", "t-2", "--timeout", "0.1")
+        assert (got.status, got.out) == (6, "")
+        assert got.err == (
+            "p2pctl: none of them is over within 0.1 s; t-1 t-2 go on\n"
+            "  hint: wait again with: p2pctl wait --any t-1 t-2\n"
         )
 
     def test_the_daemons_own_timeout(self, plan: Daemon, p2pctl: Run) -> None:

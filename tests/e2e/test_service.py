@@ -160,33 +160,51 @@ def test_the_log_in_the_journal_in_a_file_and_from_the_socket(swarm: Swarm) -> N
     assert (daemon.home / "p2pd.log").stat().st_mode & 0o777 == 0o600
 
 
-def follow(daemon: Daemon) -> subprocess.Popen[str]:
-    """p2pctl logs -f, once its first line is here."""
-    words = ["--home", str(daemon.home), "--jsonl", "logs", "-n", "1", "-f"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "p2pctl", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=daemon.environ,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert json.loads(process.stdout.readline())["seq"] > 0
-    return process
+class Follower:
+    """p2pctl logs -f; its first line is here. Ended with the block."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        words = ["--home", str(daemon.home), "--jsonl", "logs", "-n", "1", "-f"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "p2pctl", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=daemon.environ,
+            text=True,
+        )
+
+    def __enter__(self) -> Follower:
+        self.hears("")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def hears(self, words: str) -> None:
+        """A line with these words comes."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if words in json.loads(line)["message"]:
+                return
+        raise AssertionError(f"the log ended without {words!r}")
+
+    def end(self) -> tuple[int, str]:
+        """How it ended by itself: status and stderr."""
+        _, err = self.process.communicate(timeout=20)
+        return self.process.returncode, err
 
 
 def test_following_the_log_ends_with_a_word(swarm: Swarm) -> None:
     daemon = peer(swarm).start()
-    ours, other = follow(daemon), follow(daemon)
-    assert ours.stdout is not None
-    daemon.ok("config", "set", "log.level", "debug")
-    assert "log.level is debug now" in ours.stdout.readline()
-    other.send_signal(signal.SIGINT)
-    other.communicate(timeout=20)
-    assert other.returncode == 130
-    daemon.kill()
-    _, err = ours.communicate(timeout=20)
-    assert ours.returncode == 3
+    with Follower(daemon) as ours, Follower(daemon) as other:
+        daemon.ok("config", "set", "log.level", "debug")
+        ours.hears("log.level is debug now")
+        other.process.send_signal(signal.SIGINT)
+        assert other.end()[0] == 130
+        daemon.kill()
+        status, err = ours.end()
+    assert status == 3
     assert json.loads(err)["message"] == "p2pd has ended, and its log with it"
 
 

@@ -37,7 +37,8 @@ def test_the_settings_of_the_log(tmp_path: Path) -> None:
         log.handle(logging.LogRecord("p2pd.x", logging.ERROR, "", 0, "here", (), None))
         assert '"message": "here"' in (tmp_path / "p2pd.log").read_text()
         (change,) = await tuning.set("log.file", "missing/p2pd.log")
-        assert "cannot open the log file" in change.error
+        assert change.error is not None
+        assert "cannot open the log file" in change.error.message
         log.handle(logging.LogRecord("p2pd.x", logging.ERROR, "", 0, "still here", (), None))
         assert "still here" in (tmp_path / "p2pd.log").read_text()
         await tuning.unset("log.file")

@@ -206,8 +206,7 @@ class App:
         previous = None if before is None else before.epoch
         self._events.tell(KeyChanged(now.epoch, now.check_value, previous))
         if self._peer is not None:
-            for tracker in self._peer.trackers:
-                tracker.renew()
+            self._peer.renew()
 
     def _shown_host(self, listen: Endpoint, announce: str) -> str:
         """The address others should use for a listener."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pd.net.keyring import Keyring, Ring, Sighting
-from p2pd.secrets import load_document, store_document, store_ring
+from p2pd.secrets import NETWORK_FILE, load_document, store_document, store_ring
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.keys import NetworkSecret, check_password, derive_network_key, make_invite
 from protocol.limits import MIB, ROTATION_SECONDS, ROTATION_SECONDS_MAX
@@ -71,6 +71,9 @@ class Rotation:
 
     def start(self) -> None:
         """Before anybody connects: ends what was due while the daemon was down, and remembers who was seen. Raises Fault storage."""
+        for left in self._home.glob(f".{NETWORK_FILE}.*"):  # by a kill, with keys in it
+            with suppress(OSError):
+                left.unlink()
         ring = self._keyring.ring
         if ring.previous is not None and self._keyring.now() >= ring.ends_at:
             self._take(ring.finished())

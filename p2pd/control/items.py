@@ -24,6 +24,7 @@ MAX_SHOWN = 300
 _SHARE_STATES = {"error": "missing"}
 HINTS = {
     "network": "p2pctl peers REF shows who has it; try again when one of them is up",
+    "auth": "if the password of the swarm was replaced, p2pctl rotate gives this device the new one; then p2pctl retry",
     "integrity": "ask for another copy: p2pctl search shows what else there is",
     "storage": "make room, or bring the drive back; then try again",
     "exists": "choose another place with -o, or --exists rename or overwrite",

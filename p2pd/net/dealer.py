@@ -176,7 +176,7 @@ class Link:
                 else:
                     # A banned address and a full house are cut before the first frame: there is no REFUSE to read.
                     text = f"{self.endpoint} hung up: it is no p2pd, or takes no connection from here for now"
-                    self._end(Lost("unreachable", text))
+                    self._end(Lost("unreachable", text, Refusal.BUSY))
             else:
                 # what the far end sent before it went may still be in the socket's queue
                 self._readable()

@@ -47,6 +47,7 @@ from protocol.manifest import Manifest
 
 log = logging.getLogger("p2pd.peer.attempt")
 
+FOREIGN_SECONDS = 3.0  # or all whom it knows have another password
 HOPE_SECONDS = 20.0  # a download that never got an octet fails after so long without a source
 YIELD_SECONDS = 60.0  # one that has octets lets others have its place after so long
 # How soon it looks for others in the beginning: those who began together must meet.
@@ -234,7 +235,7 @@ class Attempt:
 
     def _check_hope(self) -> None:
         """Raises Fault network when this download never began and nobody can be reached; one that began waits for ever."""
-        if self._work.resumed or time.monotonic() - self._hopeful_since < HOPE_SECONDS:
+        if self._work.resumed or time.monotonic() - self._hopeful_since < hope(self.problem):
             return
         if self._liar:
             raise Fault(
@@ -374,3 +375,8 @@ class Attempt:
         if reason == WRONG_DATA:
             self._liar = str(peer.endpoint)
         self._wake.set()
+
+
+def hope(problem: Fault | None) -> float:
+    """How long a download that never began waits for a source."""
+    return FOREIGN_SECONDS if problem is not None and problem.code == "auth" else HOPE_SECONDS

@@ -21,6 +21,7 @@ from p2pd.net.landing import PlainBuffer
 from p2pd.net.listening import dialer_guard
 from p2pd.net.reactor import Reactor, Timer
 from p2pd.peer.asking import Asker, Asking, Work
+from p2pd.peer.foreign import Foreign
 from protocol import limits
 from protocol.errors import Refusal
 from protocol.handshake import Dialect
@@ -145,6 +146,7 @@ class Links:
         self.asking = Asking(reactor)
         self._identity = identity
         self.conduct = Conduct()
+        self.foreign = Foreign()
         self.tell: Callable[[Happening], object] = ignored  # called in the reactor's thread
         self._guard = dialer_guard(reactor)
         self._plain = PlainBuffer()
@@ -156,6 +158,8 @@ class Links:
         if self.conduct.banned(device_text(device_id), self.reactor.clock()):
             return
         if self._bans.of(device_id, endpoint.host, time.time()) is not None:
+            return
+        if self.foreign.holds(device_id, self.reactor.clock()):
             return
         peer = self.peers.get(device_id)
         if peer is None:
@@ -273,6 +277,8 @@ class Links:
             user.peer_lost(peer, lost)
         peer.failures += 1
         # Proving the wrong password again would only count as another guess.
+        if lost.code == "auth":
+            self.foreign.note(peer.device_id, self.reactor.clock())
         if peer.failures >= ATTEMPTS or lost.code == "auth" or not peer.users:
             self._abandon(peer, lost)
             return

@@ -234,6 +234,12 @@ class PeerService:
             await asyncio.sleep(MEASURE_SECONDS)
             self.bandwidth.measure()
 
+    def renew(self) -> None:
+        """Our keys have changed: whoever did not take the old ones may take these."""
+        self.links.foreign.forget()
+        for tracker in self.trackers:
+            tracker.renew()
+
     # -- trackers -----------------------------------------------------------------------------------------
 
     def _follow(self, tracker: TrackerClient) -> None:

@@ -79,6 +79,12 @@ class SourceFinder:
             found.pop(self._own_id, None)
         for device_id, endpoint in list(found.items())[:MAX_SOURCES]:
             self._reactor.call(self._links.attach, device_id, endpoint, user)
+        if found and self._links.foreign.all(found, self._reactor.clock()):
+            return Fault(
+                "auth",
+                "those who have this file use another password",
+                "if the password of the swarm was replaced, p2pctl rotate gives this device the new one; then p2pctl retry",
+            )
         if found:
             return None
         if faults and len(faults) == len(self._trackers):

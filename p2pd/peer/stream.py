@@ -16,7 +16,7 @@ from typing import Any
 
 from p2pd.engine.download import DownloadState
 from p2pd.net.bridge import post, run_on, settle
-from p2pd.peer.attempt import HOPE_SECONDS, Services
+from p2pd.peer.attempt import Services, hope
 from p2pd.peer.driver import WRONG_DATA, Driver
 from p2pd.peer.fetch import ManifestFetch
 from p2pd.peer.links import Peer
@@ -234,7 +234,7 @@ class Stream:
 
     def _check_hope(self, problem: Fault | None) -> None:
         """Raises Fault when nothing ever came and nobody can be reached."""
-        if time.monotonic() - self._hopeful_since < HOPE_SECONDS:
+        if time.monotonic() - self._hopeful_since < hope(problem):
             return
         if self._liar:
             raise Fault(

@@ -232,8 +232,8 @@ class TrackerClient:
         if self._renewing:
             self._renewing = False
             return
-        if before == "wrong_password" and lost.code == "refused":
-            return  # it only does not want to hear the same wrong proof again so soon
+        if before == "wrong_password" and (lost.code == "refused" or lost.refusal == Refusal.BUSY):
+            return  # it only does not want to hear the same wrong proof again so soon, or has banned us for it
         self.state, self.error = judge(self.endpoint, lost)
         if before != self.state:
             log.warning("! tracker %s: %s", self.endpoint, self.error.message)

@@ -86,24 +86,24 @@ def test_member_by_member(swarm: Swarm) -> None:
     bob.connected()
     until(lambda: not on_old(tracker), 10, "nobody uses the old key")
     for daemon in (tracker, alice, bob):
-        assert rotate(daemon, "--finish")["state"] == "none"
+        assert daemon.call("rotate", action="finish")["state"] == "none"
+    for daemon in (tracker, bob):
         daemon.kill()
-    for daemon in (tracker, alice, bob):
         daemon.start()
+    for daemon in (tracker, alice, bob):
         assert daemon.status()["rotation"] is None
         assert b"previous" not in (daemon.home / "network.key").read_bytes()
     alice.connected()
     bob.connected()
     assert len({daemon.status()["key_check"] for daemon in (tracker, alice, bob)}) == 1
-    again = swarm.folder("again")
-    fetch(bob, "a.bin", again, first)
+    fetch(bob, "a.bin", swarm.folder("again"), first)
 
 
 def test_the_old_key_ends_by_itself_and_its_sessions_with_it(swarm: Swarm) -> None:
     tracker = swarm.tracker()
     alice = swarm.peer("alice", tracker).connected()
     new = write_password(swarm.directory / "new", NEW)
-    assert rotate(tracker, "--password-file", new, "--overlap", "3s")["state"] == "overlap"
+    assert rotate(tracker, "--password-file", new, "--overlap", "2s")["state"] == "overlap"
     assert alice.ok("all_files") == []
     until(lambda: state(alice) == "wrong_password", 15, "alice's session ended with its key")
     assert tracker.status()["rotation"] is None
@@ -113,9 +113,7 @@ def test_the_old_key_ends_by_itself_and_its_sessions_with_it(swarm: Swarm) -> No
     # the password does it at once, without a restart
     assert rotate(alice, "--password-file", new)["state"] == "overlap"
     alice.connected(5)
-    # whoever kept the old secret is outside, and is told no more than that; a joiner names the epoch
-    late = swarm.peer("late", tracker)
-    until(lambda: state(late) == "wrong_password", 10, "the old secret opens nothing")
+    # whoever comes later names the epoch
     joiner = swarm.make("joiner", "peer", "--tracker", tracker.address, "--epoch", "1")
     joiner.password = ["--password-file", str(new)]
     joiner.start().connected()

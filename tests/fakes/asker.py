@@ -45,8 +45,8 @@ class Asker:
         home = member.home if member else Path("/nowhere")
 
         def renew() -> None:
-            for tracker in service.trackers if service else ():
-                tracker.renew()
+            if service is not None:
+                service.renew()
 
         rotating = Rotating(Rotation(home, keyring, renew), own)
         events = service.events if service else None

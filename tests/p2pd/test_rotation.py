@@ -210,6 +210,13 @@ def test_a_restart_in_the_middle_goes_on(home: Home) -> None:
     assert len(home.keyring.accepted()) == 2
 
 
+def test_what_a_kill_left_half_written_is_removed(home: Home) -> None:
+    left = home.directory / f".{NETWORK_FILE}.4711"
+    left.write_bytes(b"keys")
+    home.again()
+    assert not left.exists()
+
+
 def test_who_was_seen_is_saved_and_found_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation_module, "LOOK_SECONDS", 0.001)
 

@@ -58,7 +58,7 @@ def test_a_banned_address_is_told_more_than_that_nobody_answers(net: Net) -> Non
     for _ in range(3):
         net.admission.failed(HOST, net.clock())
     lost = net.dial(port).closed.get()
-    assert lost.code == "unreachable"
+    assert (lost.code, lost.refusal) == ("unreachable", Refusal.BUSY)
     assert "hung up" in lost.text
 
 

@@ -13,7 +13,7 @@ from p2pd.net.dealer import Lost
 from p2pd.net.router import Conn
 from p2pd.peer.links import ATTEMPTS, BACKOFF_MAX, IDLE_SECONDS, Links, Peer
 from protocol.peer import Available, Have, Interest
-from tests.fakes.pair import make_device
+from tests.fakes.pair import make_device, make_secret
 from tests.fakes.reactors import HOST, Box, Net, Recorder, make_identity, until
 
 ID = bytes(32)
@@ -182,6 +182,26 @@ def test_another_device_at_the_address_is_not_taken(bench: Bench) -> None:
     bench.attach(user, device_id=make_device("somebody else").device_id)
     assert user.lost.get().code == "refused"
     assert not user.ready.items
+
+
+def test_a_device_with_another_password_is_left_alone_until_our_keys_change(bench: Bench) -> None:
+    """Each try is a guess to it: its address would be banned there."""
+    theirs = Recorder()
+    port = bench.net.listen(theirs, "rotated", make_secret(epoch=1)).port
+    device = make_device("rotated").device_id
+    for number in range(5):
+        user = Wants()
+        bench.attach(user, port, device)
+        if number == 0:
+            assert user.abandoned.get().code == "auth"
+    bench.net.advance(1.0)
+    assert bench.net.admission.counts()["known_addresses"] == 0
+    assert bench.on(lambda: bench.links.foreign.all([device], bench.net.clock()))
+    assert bench.links.peers == {}
+    bench.links.foreign.forget()
+    user = Wants()
+    bench.attach(user, port, device)
+    assert user.abandoned.get().code == "auth"
 
 
 def test_a_link_nobody_wants_is_closed_after_a_while(bench: Bench) -> None:

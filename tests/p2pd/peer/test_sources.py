@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from p2pd.net.addresses import Endpoint
+from p2pd.peer.foreign import Foreign
 from p2pd.peer.sources import MAX_SOURCES, REMEMBER_SECONDS, SourceFinder
 from p2pd.storage.state import State
 from protocol.errors import Fault
@@ -44,6 +45,7 @@ class FakeLinks:
 
     def __init__(self) -> None:
         self.attached: list[tuple[bytes, Endpoint]] = []
+        self.foreign = Foreign()
 
     def attach(self, device_id: bytes, endpoint: Endpoint, user: object) -> None:
         self.attached.append((device_id, endpoint))
@@ -139,3 +141,17 @@ def test_another_answer_than_was_asked_for_is_a_fault(tmp_path: Path) -> None:
         problem = bench.offer()
     assert problem is not None
     assert "another answer" in problem.message
+
+
+def test_sources_that_all_have_another_password_are_a_reason(tmp_path: Path) -> None:
+    sources = [Source(bytes([number]) * 20, "10.0.0.1", 8000 + number + 1024) for number in range(2)]
+    bench = Bench(tmp_path, FakeTracker(sources))
+    assert bench.offer() is None
+    bench.links.foreign.note(sources[0].device_id, bench.reactor.clock())
+    assert bench.offer() is None
+    bench.links.foreign.note(sources[1].device_id, bench.reactor.clock())
+    problem = bench.offer()
+    assert problem is not None
+    assert problem.code == "auth"
+    assert "p2pctl rotate" in problem.hint
+    bench.store.close()

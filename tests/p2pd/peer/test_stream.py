@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from p2pd.peer import attempt as attempt_module
 from p2pd.peer import driver as driver_module
-from p2pd.peer import stream as stream_module
 from p2pd.peer.stream import Asked, Stream
 from p2pd.peer.streambuffer import WINDOW
 from p2pd.storage.hashing import stamp_from
@@ -168,7 +168,7 @@ def test_a_liar_gets_nothing_through(tmp_path: Path) -> None:
 def test_a_source_that_is_lost_in_the_middle_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "HOPE_SECONDS", 0.0)
+    monkeypatch.setattr(attempt_module, "HOPE_SECONDS", 0.0)
     data = octets(WINDOW + 8 * MIB)
     manifest = manifest_of(data)
 
@@ -226,7 +226,7 @@ def test_a_reader_that_goes_ends_it(tmp_path: Path) -> None:
 
 
 def test_a_file_nobody_has_fails_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "HOPE_SECONDS", 0.1)
+    monkeypatch.setattr(attempt_module, "HOPE_SECONDS", 0.1)
 
     async def work(swarm: Swarm) -> None:
         bob = await swarm.peer("bob")
@@ -242,7 +242,7 @@ def test_a_file_nobody_has_fails_after_a_while(tmp_path: Path, monkeypatch: pyte
 
 
 def test_only_a_liar_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "HOPE_SECONDS", 0.1)
+    monkeypatch.setattr(attempt_module, "HOPE_SECONDS", 0.1)
 
     async def work(swarm: Swarm) -> None:
         liar, bob = await swarm.peer("liar"), await swarm.peer("bob")

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from p2pd.net.addresses import Endpoint
+from p2pd.net.dealer import Lost
 from p2pd.net.keyring import Ring
 from p2pd.peer import changes as changes_module
 from p2pd.peer import trackers as trackers_module
 from p2pd.peer.finding import Query
-from protocol.errors import Fault
+from protocol.errors import Fault, Refusal
 from protocol.keys import NetworkSecret
 from protocol.tracker import By, Find, Hits, PeerList, Peers, Search, Sources
 from tests.fakes.reactors import HOST
@@ -267,5 +268,19 @@ def test_a_wrong_password_is_tried_again_at_once_when_the_keys_change(
             alice.keyring.set(alice.keyring.ring.rotated(new, alice.keyring.now(), 0.0))
             tracker.renew()
             await eventually(lambda: tracker.connected)
+
+    asyncio.run(main())
+
+
+def test_banned_for_a_wrong_password_is_still_a_wrong_password(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice = await swarm.peer("alice")
+            (tracker,) = alice.service.trackers
+            await tracker._fell(Lost("auth", "", Refusal.BAD_PROOF))
+            await tracker._fell(Lost("unreachable", "hung up", Refusal.BUSY))
+            assert tracker.state == "wrong_password"
+            await tracker._fell(Lost("unreachable", "nobody answers"))
+            assert tracker.state == "unreachable"
 
     asyncio.run(main())

@@ -11,11 +11,14 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from protocol.display import hidden
 from protocol.limits import MAX_QUERY, MAX_TERMS
 
 _RUN = re.compile(r"[^\W_]+")  # letters and digits: what str.isalnum says yes to
+_PARTS = re.compile(r"[^\W_]+|[\W_]+")
+_LOOKS = 8  # occurrences of a word in a name that are looked at one by one
 _CLASS = 64  # above any sum of costs: the class of a match weighs more than all else
 ABSENT = 3
 
@@ -100,7 +103,9 @@ def kind(word: str, folded: str) -> int:
     """How a folded text holds a word: 0 whole, 1 as the beginning of a word, 2 elsewhere, ABSENT not at all."""
     best = ABSENT
     start = folded.find(word)
-    while start >= 0:
+    for _ in range(_LOOKS):
+        if start < 0:
+            return best
         if start and folded[start - 1].isalnum() and word[0].isalnum():
             best = min(best, 2)
         else:
@@ -109,7 +114,24 @@ def kind(word: str, folded: str) -> int:
                 return 0
             best = 1
         start = folded.find(word, start + 1)
-    return best
+    # It is there very often, perhaps to make us work: the same, in a time that does not depend on how often.
+    whole, beginning = _edges(word)
+    edged = _edged(folded)
+    return 0 if whole in edged else 1 if beginning in edged else 2
+
+
+@lru_cache(maxsize=16)
+def _edged(folded: str) -> str:
+    """With a mark, which no name holds, wherever letters and digits begin or end."""
+    return "\0".join(["", *_PARTS.findall(folded), ""])
+
+
+@lru_cache(maxsize=64)
+def _edges(word: str) -> tuple[str, str]:
+    """What `_edged` makes of a word that is whole, and of one that begins one."""
+    inner = "\0".join(_PARTS.findall(word))
+    beginning = f"\0{inner}" if word[0].isalnum() else inner
+    return f"{beginning}\0" if word[-1].isalnum() else beginning, beginning
 
 
 def terms(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.searching import BadTerms, Terms, fold, rank_class, spaced, split, terms
+from protocol.searching import ABSENT, BadTerms, Terms, fold, kind, rank_class, spaced, split, terms
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,43 @@ def test_better_matches_rank_lower(text: str, best_first: list[str]) -> None:
 )
 def test_the_class_is_that_of_the_worst_word(text: str, name: str, which: int) -> None:
     assert rank_class(wanted(text, ("x",)).rank(name)) == which
+
+
+def plainly(word: str, folded: str) -> int:
+    """What `kind` means, looked at in the simplest way."""
+    found = [ABSENT]
+    for start in range(len(folded)):
+        if folded.startswith(word, start):
+            end = start + len(word)
+            begins = not (start and folded[start - 1].isalnum() and word[0].isalnum())
+            ends = not (end < len(folded) and folded[end].isalnum() and word[-1].isalnum())
+            found.append(2 if not begins else 0 if ends else 1)
+    return min(found)
+
+
+@given(st.text("ab.-_é/", min_size=1, max_size=3), st.text("ab.-_é/ ", max_size=40), st.integers(1, 12))
+def test_how_a_name_holds_a_word_however_often(word: str, name: str, times: int) -> None:
+    assert kind(word, name * times) == plainly(word, name * times)
+
+
+class Counted(str):
+    """A text that counts how often something is looked for in it."""
+
+    looks = 0
+
+    def find(self, *args: object) -> int:  # type: ignore[override]
+        self.looks += 1
+        return super().find(*args)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "how"),
+    [("ba", "x" + "ba" * 500, 2), ("a", "a " * 400 + "a", 0), ("a.b", "xa.b" * 200, 2)],
+)
+def test_a_name_made_of_one_word_many_times_costs_no_more_than_others(word: str, name: str, how: int) -> None:
+    counted = Counted(name)
+    assert kind(word, counted) == how
+    assert counted.looks < 10
 
 
 def test_a_phrase_counts_less_when_only_a_directory_has_it() -> None:

@@ -20,8 +20,8 @@ NOT_RUN = {  # reasons that are accepted, each with a word on what shows that it
     "it runs these tests": "the demonstration has a test of its own, and who reads this has run the other",
     "it installs for good": "pip is what the continuous integration installs with",
     "it measures for minutes": "the scripts of bench/ are run by hand, and their figures are in the same place",
-    "needs a system with systemd": "the units are tested as files",
-    "needs a container engine": "the file says that it was not built here",
+    "it needs a machine that systemd runs": "the units are tested as files, and the daemon under their restrictions",
+    "it needs a registry of images": "the page says what was built and run by hand",
 }
 
 

@@ -25,7 +25,7 @@ ADDRESS = "192.168.1.100"
 PASSWORD = "correct horse battery staple"
 SECONDS = 60.0
 _QUESTION = re.compile(r"^(.*?[:?>\]]) (\S.*)$")
-_SECRET = re.compile(r"password.*:$", re.IGNORECASE)
+_SECRET = re.compile(r"(password.*|^Enter .*):$", re.IGNORECASE)
 _END = "\x1e"
 
 
@@ -108,6 +108,22 @@ exec "$(command -v sshd || echo /usr/sbin/sshd)" -f "$directory/sshd_config"
 """
 
 
+DATABASE = f"""#!/bin/sh
+# database: a PostgreSQL server of ours under the name of db.example, which believes whoever it is.
+set -e
+programs=$(dirname "$(ls /usr/lib/postgresql/*/bin/initdb | tail -1)")
+directory=$(mktemp -d)
+chown postgres "$directory"
+cd "$directory"
+runuser -u postgres -- "$programs/initdb" -D data -A trust -E UTF8 --no-sync > log
+echo 'host all all 0.0.0.0/0 trust' >> data/pg_hba.conf
+runuser -u postgres -- "$programs/postgres" -D data -k "$directory" -c listen_addresses={ADDRESS} -c fsync=off >> log 2>&1 &
+until "$programs/pg_isready" -q -h {ADDRESS}; do sleep 0.1; done
+{{ cat /etc/hosts; echo '{ADDRESS} db.example'; }} > hosts
+mount --bind hosts /etc/hosts
+"""
+
+
 def prepare() -> dict[str, str]:
     """Makes the machine; the environment of its user."""
     for command in (
@@ -121,7 +137,13 @@ def prepare() -> dict[str, str]:
     programs = HOME / ".local/bin"
     programs.mkdir(parents=True)
     scripts = {name: f'#!/bin/sh\nexec {sys.executable} -m {name} "$@"\n' for name in ("p2pd", "p2pctl")}
-    for name, text in {**scripts, "swarm": SWARM, "settled": SETTLED, "server": SERVER}.items():
+    for name, text in {
+        **scripts,
+        "swarm": SWARM,
+        "settled": SETTLED,
+        "server": SERVER,
+        "database": DATABASE,
+    }.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     return {
@@ -133,6 +155,8 @@ def prepare() -> dict[str, str]:
         "USER": "me",
         "LANG": "C.UTF-8",
         "TERM": "xterm",
+        "PGHOST": ADDRESS,
+        "PGUSER": "postgres",
         "COLUMNS": "140",
     }
 
@@ -179,7 +203,7 @@ class Terminal:
         self.read = ""
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
-            os.chdir(HOME)
+            os.chdir(environ["HOME"])
             os.execvpe(
                 "bash", ["bash", "--noprofile", "--norc", "--noediting"], {**environ, "PS1": f"{_END}$ "}
             )
@@ -249,8 +273,10 @@ class Reader:
         if snippet.language == "run":
             self._check(snippet.text, 0)
         elif snippet.terminal:
-            terminal = self._terminals.setdefault(snippet.terminal, Terminal(self._environ))
-            terminal.run(snippet.steps)
+            if snippet.terminal not in self._terminals:
+                home = snippet.home or str(HOME)
+                self._terminals[snippet.terminal] = Terminal({**self._environ, "HOME": home})
+            self._terminals[snippet.terminal].run(snippet.steps)
         elif snippet.language == "console":
             following = [*(step.command for step in snippet.steps[1:]), ""]
             for step, then in zip(snippet.steps, following, strict=True):

@@ -2,7 +2,7 @@
 
 The rule: pure. A snippet says in a comment before it, which readers of the page do not see, what a program needs to know:
 
-    <!-- snippet: terminal=1 -->      in a terminal of its own, which goes on with its program
+    <!-- snippet: terminal=1 -->      in a terminal of its own, which goes on with its program; home=DIR: that of somebody else
     <!-- snippet: exit=7 -->          the last command ends with this status (default 0)
     <!-- snippet: none, REASON -->    is not run
     <!-- run: COMMAND -->             a command that the reader has no need to see
@@ -40,6 +40,7 @@ class Snippet:
     language: str
     text: str
     terminal: str = ""
+    home: str = ""
     exit: int = 0
     reason: str = ""  # why it is not run
 
@@ -103,7 +104,7 @@ def _directives(text: str, number: int) -> dict[str, str]:
     how = {}
     for word in text.split():
         name, _, value = word.partition("=")
-        if name not in ("terminal", "exit") or not value:
+        if name not in ("terminal", "home", "exit") or not value:
             raise ValueError(f"line {number}: {word!r} is not understood")
         how[name] = value
     return how
@@ -118,6 +119,7 @@ def _made(block: _Open) -> Snippet:
         block.language,
         "\n".join(block.lines),
         how.get("terminal", ""),
+        how.get("home", ""),
         int(how.get("exit", "0")),
         how.get("reason", ""),
     )

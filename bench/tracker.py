@@ -3,6 +3,8 @@
     python bench/tracker.py                        1,000 devices with 1,000 files each: some three minutes
     python bench/tracker.py --devices 200          a fifth of it
     python bench/tracker.py --registry URL         the same with the registry at that address
+    python bench/tracker.py --postgres --trackers 2
+                                                   two trackers on one PostgreSQL, started for this run (bench/database.py)
 
 A real `p2pd tracker` is a process of its own. The devices are in this process; each has a key, makes a handshake, announces itself and
 publishes its list in the batches of a real peer, over loopback. Nothing here asserts; figures come with the machine they were
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +32,7 @@ from tracker_clients import EPOCH, Clients
 from tracker_data import WORDS_ASKED, Data, question
 
 from p2pd.net.dealer import Link
+from p2pd.tracker.dsn import shown
 from protocol.keys import NetworkSecret, derive_network_key
 from protocol.tracker import By, Entry, Hits, Publish, SearchTerms, publishes
 
@@ -69,26 +73,43 @@ class Bench:
         secret.touch(mode=0o600)
         secret.write_text(PASSWORD)
         self.secret = NetworkSecret(derive_network_key(PASSWORD, NETWORK, 0), NETWORK)
-        self.tracker = self.start()
+        self.trackers = [self.start(number) for number in range(asked.trackers)]
         self.steps: list[dict[str, Any]] = []
         self.results: dict[str, Any] = {}
 
-    def start(self) -> Daemon:
-        """The tracker, with whatever its home holds."""
+    @property
+    def tracker(self) -> Daemon:
+        """The first."""
+        return self.trackers[0]
+
+    def start(self, number: int = 0) -> Daemon:
+        """A tracker, with whatever its home holds."""
         words = ["tracker", "--listen", self.asked.listen, "--password-file", "secret.txt"]
         if self.asked.registry:
             words += ["--registry", self.asked.registry]
-        return Daemon("tracker", words, self.base)
+        return Daemon(f"tracker{number or ''}", words, self.base)
 
     @property
     def pid(self) -> int:
-        """Of the tracker."""
+        """Of the first tracker."""
         return self.tracker.process.pid
 
+    def cpu(self) -> float:
+        """CPU seconds of all trackers; those of a database are its own."""
+        return sum(cpu_seconds(tracker.process.pid) for tracker in self.trackers)
+
+    def size(self) -> int:
+        """Octets of the registry."""
+        if self.asked.registry:
+            from database import size
+
+            return size(self.asked.registry)
+        return database_size(self.tracker.home)
+
     def clients(self) -> Clients:
-        """Devices that know where the tracker is."""
-        host, _, port = self.tracker.where.rpartition(":")
-        return Clients(self.secret, host, int(port))
+        """Devices that know where the trackers are: each takes one of them, in turn."""
+        places = [tracker.where.rpartition(":") for tracker in self.trackers]
+        return Clients(self.secret, [(host, int(port)) for host, _, port in places])
 
     # -- loading --------------------------------------------------------------------------------------------
 
@@ -103,7 +124,7 @@ class Bench:
     async def load(self, clients: Clients) -> None:
         """All devices, some at a time; figures at each step."""
         done, devices, publishing = 0, 0, 0.0
-        cpu_mark, done_mark, time_mark = cpu_seconds(self.pid), 0, 0.0
+        cpu_mark, done_mark, time_mark = self.cpu(), 0, 0.0
         began = time.perf_counter()
         waiting = [step for step in STEPS if step < self.asked.devices * self.asked.files]
         waiting.append(self.asked.devices * self.asked.files)
@@ -115,12 +136,12 @@ class Bench:
             links = [await clients.connect(group[0])]
             links += await asyncio.gather(*(clients.connect(device) for device in group[1:]))
             await asyncio.gather(*(clients.announce(link, 2**40) for link in links))
-            cpu = cpu_seconds(self.pid)
+            cpu = self.cpu()
             start = time.perf_counter()
             await asyncio.gather(*(clients.publish(*pair) for pair in zip(links, lists, strict=True)))
             publishing += time.perf_counter() - start
             time_mark += time.perf_counter() - start
-            cpu_mark -= cpu_seconds(self.pid) - cpu
+            cpu_mark -= self.cpu() - cpu
             clients.close(links)
             devices += len(group)
             done += sum(len(batch.added) for one in lists for batch in one)
@@ -142,7 +163,7 @@ class Bench:
             "files_per_s": more / seconds,
             "cpu_us_per_file": 1e6 * cpu / more if self.steps else 1e6 * max(cpu, 0.0) / more,
             "rss_mib": memory(self.pid) / MIB,
-            "database_mib": database_size(self.tracker.home) / MIB,
+            "database_mib": self.size() / MIB,
             "search_p50_ms": percentile(probe, 0.5),
             "search_p99_ms": percentile(probe, 0.99),
         }
@@ -203,7 +224,7 @@ class Bench:
             times[kind].append(time.perf_counter() - begun)
             hits[kind] += len(reply.items)
 
-        cpu, begun = cpu_seconds(self.pid), time.perf_counter()
+        cpu, begun = self.cpu(), time.perf_counter()
         tasks = []
         for number, (kind, message) in zip(
             range(self.asked.searches * self.asked.seconds), self.questions(), strict=False
@@ -212,7 +233,7 @@ class Bench:
             tasks.append(asyncio.create_task(one(links[number % len(links)], kind, message)))
         await asyncio.gather(*tasks)
         seconds = time.perf_counter() - begun
-        cpu = cpu_seconds(self.pid) - cpu
+        cpu = self.cpu() - cpu
         stop.set()
         await asyncio.gather(*work)
         clients.close([*links, *busy])
@@ -260,7 +281,7 @@ class Bench:
         """From the start of the process to the first answer."""
         self.tracker.stop()
         begun = time.perf_counter()
-        self.tracker = self.start()
+        self.trackers[0] = self.start()
         up = time.perf_counter() - begun
         clients = self.clients()
         link = await clients.connect(0)
@@ -288,7 +309,7 @@ class Bench:
         try:
             peer.control("search", "report")
             before = memory(peer.process.pid), memory(self.pid)
-            cpu = cpu_seconds(peer.process.pid), cpu_seconds(self.pid)
+            cpu = cpu_seconds(peer.process.pid), self.cpu()
             command = [sys.executable, "-m", "p2pctl", "--home", str(peer.home), "--jsonl", "all_files"]
             begun = time.perf_counter()
             listing = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE)
@@ -306,7 +327,7 @@ class Bench:
                 "all_files_lines": lines,
                 "all_files_s": seconds,
                 "all_files_cpu_s": {
-                    "tracker": cpu_seconds(self.pid) - cpu[1],
+                    "tracker": self.cpu() - cpu[1],
                     "daemon": cpu_seconds(peer.process.pid) - cpu[0],
                     "client": spent,
                 },
@@ -323,25 +344,25 @@ class Bench:
 
     async def devices(self, clients: Clients) -> None:
         """What a device costs that is only here: memory of its session, CPU of its handshake and of an announce."""
-        rss, cpu = memory(self.pid), cpu_seconds(self.pid)
+        rss, cpu = memory(self.pid), self.cpu()
         links = [await clients.connect(3_000_000)]
         links += await asyncio.gather(*(clients.connect(3_000_000 + n) for n in range(1, 100)))
         self.results["device_session_kib"] = (memory(self.pid) - rss) / 1024 / len(links)
-        self.results["device_handshake_cpu_ms"] = 1000 * (cpu_seconds(self.pid) - cpu) / len(links)
-        cpu = cpu_seconds(self.pid)
+        self.results["device_handshake_cpu_ms"] = 1000 * (self.cpu() - cpu) / len(links)
+        cpu = self.cpu()
         for _ in range(5):
             await asyncio.gather(*(clients.announce(link, 1) for link in links))
-        self.results["device_announce_cpu_ms"] = 1000 * (cpu_seconds(self.pid) - cpu) / 5 / len(links)
+        self.results["device_announce_cpu_ms"] = 1000 * (self.cpu() - cpu) / 5 / len(links)
         clients.close(links)
         if self.asked.announcing:
-            begun, cpu = time.perf_counter(), cpu_seconds(self.pid)
+            begun, cpu = time.perf_counter(), self.cpu()
             for start in range(0, self.asked.announcing, 100):
                 links = await asyncio.gather(*(clients.connect(4_000_000 + start + n) for n in range(100)))
                 await asyncio.gather(*(clients.announce(link, 1) for link in links))
                 clients.close(links)
             self.results["announced_devices"] = self.asked.announcing
             self.results["announced_s"] = time.perf_counter() - begun
-            self.results["announced_cpu_s"] = cpu_seconds(self.pid) - cpu
+            self.results["announced_cpu_s"] = self.cpu() - cpu
             self.results["announced_rss_mib"] = memory(self.pid) / MIB
 
     async def run(self) -> None:
@@ -354,8 +375,9 @@ class Bench:
         self.results["rss_mib"] = memory(self.pid) / MIB
         self.results["peak_mib"] = memory(self.pid, "VmHWM") / MIB
         await self.restart()
-        self.everything()
-        self.results["database_mib"] = database_size(self.tracker.home) / MIB
+        if not self.asked.no_all:
+            self.everything()
+        self.results["database_mib"] = self.size() / MIB
         if not self.asked.registry:
             from tracker_sweep import sweep
 
@@ -378,6 +400,11 @@ def main() -> None:
     )
     parser.add_argument("--sweep", type=int, default=20_000, help="entries of departed devices to remove")
     parser.add_argument("--registry", help="address of another registry than the tracker's own file")
+    parser.add_argument(
+        "--postgres", action="store_true", help="start a PostgreSQL for this run, and use that"
+    )
+    parser.add_argument("--trackers", type=int, default=1, help="on one registry; devices take them in turn")
+    parser.add_argument("--no-all", action="store_true", help="do not list everything at the end")
     parser.add_argument("--listen", default="127.0.0.1:0")
     parser.add_argument("--no-usr", action="store_true", help="no names of this machine's /usr")
     parser.add_argument(
@@ -390,21 +417,29 @@ def main() -> None:
     found = machine(base)
     print(describe(found))
     bench = None
+    database = ExitStack()
+    if asked.trackers > 1 and not (asked.registry or asked.postgres):
+        parser.error("several trackers need --registry or --postgres")
     try:
+        if asked.postgres:
+            from database import running
+
+            asked.registry = database.enter_context(running())
         bench = Bench(asked, base)
         print(
             f"seed {asked.seed}, {asked.devices} devices with {asked.files} files, {bench.data.usr_names} names of /usr, SQLite"
-            f" {__import__('sqlite3').sqlite_version}, registry {asked.registry or 'SQLite'}\n"
+            f" {__import__('sqlite3').sqlite_version}, registry {shown(asked.registry) if asked.registry else 'SQLite'},"
+            f" trackers: {asked.trackers}\n"
         )
         asyncio.run(bench.run())
         print()
         for name, value in bench.results.items():
-            shown = (
+            figures = (
                 ", ".join(f"{k} {v:.1f}" for k, v in value.items())
                 if isinstance(value, dict)
                 else f"{value:.2f}"
             )
-            print(f"{name:<30} {shown}")
+            print(f"{name:<30} {figures}")
         if asked.svg:
             from tracker_plot import draw
 
@@ -419,7 +454,9 @@ def main() -> None:
             asked.json.write_text(json.dumps(document, indent=1, default=str))
     finally:
         if bench is not None:
-            bench.tracker.stop()
+            for tracker in bench.trackers:
+                tracker.stop()
+        database.close()
         shutil.rmtree(base, ignore_errors=True)
 
 

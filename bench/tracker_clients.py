@@ -33,9 +33,9 @@ SECONDS = 120.0
 class Clients:
     """Devices of one process, over one reactor. Each is known by its number."""
 
-    def __init__(self, secret: NetworkSecret, host: str, port: int) -> None:
+    def __init__(self, secret: NetworkSecret, trackers: Sequence[tuple[str, int]]) -> None:
         self._keys = Keyring(secret)
-        self._endpoint = Endpoint(host, port)
+        self._endpoints = [Endpoint(*tracker) for tracker in trackers]
         self._context = make_context()
         self._executor = ThreadPoolExecutor(2, "handshake")
         self.reactor = Reactor("clients", self._context, self._executor)
@@ -46,10 +46,12 @@ class Clients:
         seed = Random(f"device {number}").randbytes(32)
         identity = Identity(self._keys, DeviceKey.from_seed(seed), Info("p2pd/bench", 8001), os.urandom)
         deadline = time.monotonic() + SECONDS
+        loop = asyncio.get_running_loop()
         while True:
-            ready: asyncio.Future[Lost | None] = asyncio.get_running_loop().create_future()
+            ready: asyncio.Future[Lost | None] = loop.create_future()
             link = await run_on(
-                self.reactor, partial(self._dial, identity, ready, asyncio.get_running_loop())
+                self.reactor,
+                partial(self._dial, self._endpoints[number % len(self._endpoints)], identity, ready, loop),
             )
             lost = await ready
             if lost is None:
@@ -59,13 +61,17 @@ class Clients:
             await asyncio.sleep(max(0.2, lost.retry_s))
 
     def _dial(
-        self, identity: Identity, ready: asyncio.Future[Lost | None], loop: asyncio.AbstractEventLoop
+        self,
+        endpoint: Endpoint,
+        identity: Identity,
+        ready: asyncio.Future[Lost | None],
+        loop: asyncio.AbstractEventLoop,
     ) -> Link:
         return Link(
             self.reactor,
             identity,
             Dialect.TRACKER,
-            self._endpoint,
+            endpoint,
             decode_reply,
             on_ready=lambda link: settle(loop, ready, None),
             on_closed=lambda link, lost: settle(loop, ready, lost),

@@ -246,7 +246,9 @@ class Postgres:
                 f" set_config('lock_timeout', '{STATEMENT_SECONDS}s', false),"
                 " set_config('idle_in_transaction_session_timeout', '30s', false),"
                 # as in SQLite: what a crash of the server takes away is published again
-                " set_config('synchronous_commit', 'off', false), set_config('jit', 'off', false)"
+                " set_config('synchronous_commit', 'off', false), set_config('jit', 'off', false),"
+                # many short searches at a time: one that takes several cores makes the others wait
+                " set_config('max_parallel_workers_per_gather', '0', false)"
             ).fetchone()
             ended = time.monotonic()
             assert row is not None

@@ -42,11 +42,12 @@ from protocol.tracker import NO_EPOCH, Publish
 
 COUNT_SECONDS = 10.0  # how old the sum of all entries may be
 BEAT_SECONDS = 10.0  # how often a tracker says that it reaches the database
+LISTING_SECONDS = 10.0  # after a part of a listing the next one is waited for so long
 OLD_LISTINGS = 2  # as in registry_sqlite
 _EVERY = 2**62  # above any generation
 _COLUMNS = (
-    "id, lease, epoch, revision, stage_epoch, stage_revision, generation, stage_generation, swept, files,"
-    " stage_files, entries"
+    "id, lease, epoch, revision, stage_epoch, stage_revision, lister, listed, generation, stage_generation,"
+    " swept, files, stage_files, entries"
 )
 
 
@@ -172,6 +173,8 @@ class PostgresRegistry:
             if row is None or row.lease <= now:
                 raise OutOfStep("announce first")
             step, share = next_step(row.share, batch)
+            if step is Step.BEGIN and self._lists_elsewhere(row, batch, now):
+                raise OutOfStep("another tracker takes this list")
             entries, files, staged = row.entries, row.files, row.stage_files
             generation, stage, swept = row.generation, row.stage_generation, row.swept
             if step is Step.BEGIN:
@@ -197,8 +200,8 @@ class PostgresRegistry:
                     self._check_room(cursor, files if delta else staged, entries, new - gone)
             cursor.execute(
                 "UPDATE device SET here = true, lease = %s, tracker = %s, epoch = %s, revision = %s,"
-                " stage_epoch = %s, stage_revision = %s, generation = %s, stage_generation = %s, swept = %s,"
-                " files = %s, stage_files = %s, entries = %s WHERE id = %s",
+                " stage_epoch = %s, stage_revision = %s, lister = %s, listed = %s, generation = %s, stage_generation = %s,"
+                " swept = %s, files = %s, stage_files = %s, entries = %s WHERE id = %s",
                 (
                     lease_until,
                     self._tracker,
@@ -206,6 +209,8 @@ class PostgresRegistry:
                     share.revision,
                     share.stage_epoch,
                     share.stage_revision,
+                    self._tracker,
+                    now,
                     generation,
                     stage,
                     swept,
@@ -220,6 +225,14 @@ class PostgresRegistry:
         more = self.database.run(work)
         with self._lock:
             self._entries += more
+
+    def _lists_elsewhere(self, row: _Device, batch: Publish, now: float) -> bool:
+        """A device that speaks with two trackers would begin its list at one, and so end it at the other, for ever."""
+        return (
+            row.share.stage_epoch == batch.share_epoch
+            and row.lister != self._tracker
+            and 0 <= now - row.listed < LISTING_SECONDS
+        )
 
     def _check_room(self, cursor: Cursor, files: int, entries: int, more: int) -> None:
         if files > self._max_share:
@@ -339,6 +352,8 @@ class _Device:
         "generation",
         "id",
         "lease",
+        "listed",
+        "lister",
         "share",
         "stage_files",
         "stage_generation",
@@ -348,9 +363,8 @@ class _Device:
     def __init__(self, row: tuple[Any, ...]) -> None:
         self.id, self.lease = row[:2]
         self.share = Share(*row[2:6])
-        self.generation, self.stage_generation, self.swept, self.files, self.stage_files, self.entries = row[
-            6:
-        ]
+        self.lister, self.listed, self.generation, self.stage_generation, self.swept = row[6:11]
+        self.files, self.stage_files, self.entries = row[11:]
 
 
 def _device(cursor: Cursor, device_id: bytes) -> _Device | None:

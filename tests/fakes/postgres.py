@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,8 @@ PORT = 5432  # part of the name of the socket, no port of TCP
 PAUSE = 0.02
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
-_OPTIONS = (
+# What makes a server safe takes time that tests do not have.
+SETTINGS = (
     "listen_addresses=",
     "fsync=off",
     "full_page_writes=off",
@@ -58,8 +59,11 @@ def _version(path: Path) -> int:
 class Server:
     """A server that runs; `stop` and `start` in the middle of a test are its failures."""
 
-    def __init__(self, programs: Path, directory: Path, **popen: Any) -> None:
+    def __init__(
+        self, programs: Path, directory: Path, settings: Sequence[str] = SETTINGS, **popen: Any
+    ) -> None:
         self.directory = directory
+        self._settings = settings
         self._programs = programs
         self._popen = popen
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,7 +80,7 @@ class Server:
 
     def start(self) -> None:
         """Starts it and waits until it answers."""
-        options = [word for option in _OPTIONS for word in ("-c", option)]
+        options = [word for option in self._settings for word in ("-c", option)]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -159,8 +163,8 @@ def _die_with_us(parent: int) -> None:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A server, as an ordinary user also when we are root: PostgreSQL insists."""
+def running(settings: Sequence[str] = SETTINGS) -> Iterator[Server]:
+    """A server, as an ordinary user also when we are root: PostgreSQL insists. `settings`: `name=value` of postgresql.conf."""
     programs = find_programs()
     if programs is None:
         reason = "PostgreSQL is not installed (Debian: apt install postgresql)"
@@ -177,7 +181,7 @@ def running() -> Iterator[Server]:
         os.chown(directory, user.pw_uid, user.pw_gid)
         popen = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     try:
-        server = Server(programs, directory, **popen)
+        server = Server(programs, directory, settings, **popen)
         server.start()
         try:
             yield server

@@ -30,6 +30,8 @@ CREATE TABLE device (
     revision bigint NOT NULL,
     stage_epoch bytea NOT NULL,
     stage_revision bigint NOT NULL,
+    lister bigint NOT NULL DEFAULT 0,            -- the tracker that took the last part of a listing, and
+    listed double precision NOT NULL DEFAULT 0,  --   when: another one does not begin it anew meanwhile
     generation bigint NOT NULL,
     stage_generation bigint NOT NULL,
     swept bigint NOT NULL,
@@ -59,8 +61,9 @@ CREATE TABLE name (
 );
 CREATE UNIQUE INDEX name_digest ON name (digest);
 CREATE INDEX name_order ON name (left(folded, 255));
-CREATE INDEX name_words ON name USING gin (words);
-CREATE INDEX name_trigram ON name USING gin (folded gin_trgm_ops);
+-- Each search goes through the list of what is not merged into these indexes yet: it is kept short.
+CREATE INDEX name_words ON name USING gin (words) WITH (gin_pending_list_limit = 256);
+CREATE INDEX name_trigram ON name USING gin (folded gin_trgm_ops) WITH (gin_pending_list_limit = 256);
 
 CREATE TABLE label (
     name bigint NOT NULL,

@@ -178,6 +178,24 @@ def test_a_device_that_changes_its_tracker_is_known_there(registry: Registry, ot
     assert len(find(registry, "alpha")) == len(find(other, "alpha")) == 2
 
 
+def test_one_tracker_takes_a_list_at_a_time(registry: Registry, other: Registry) -> None:
+    """A device that tells two trackers its whole list would begin it at one whenever the other has half of it."""
+    announce(registry, 1)
+    announce(other, 1)
+    publish(registry, 1, 0, 1, [entry(1, "alpha 1")], reset=True, more=True)
+    with pytest.raises(OutOfStep):
+        publish(other, 1, 0, 1, [entry(1, "alpha 1")], reset=True, more=True, now=5.0)
+    publish(registry, 1, 1, 2, [entry(2, "alpha 2")], reset=True, more=True, now=5.0)
+    with pytest.raises(OutOfStep):
+        publish(other, 1, 0, 1, [entry(1, "alpha 1")], reset=True, more=True, now=14.0)
+    publish(registry, 1, 2, 3, [entry(3, "alpha 3")], reset=True, now=14.0)
+    assert announce(other, 1) == Share(EPOCH, 3)
+    # one that is not gone on with is begun anew elsewhere
+    publish(registry, 1, 0, 1, [entry(1, "alpha 1")], reset=True, more=True, now=20.0)
+    publish(other, 1, 0, 4, [entry(4, "alpha 4")], reset=True, now=30.0)
+    assert names(registry, "alpha", now=30.0) == ["alpha 4"]
+
+
 def test_a_late_bye_at_the_tracker_it_left_does_not_end_its_lease(
     registry: Registry, other: Registry
 ) -> None:

@@ -20,7 +20,7 @@ from typing import Any, cast
 import zmq
 
 from p2pd import printing, process
-from p2pd.applying import register_peer
+from p2pd.applying import figures, register_peer, register_tracker
 from p2pd.config import Settings
 from p2pd.control.api import ControlApi
 from p2pd.control.diagnosis import patient
@@ -51,7 +51,7 @@ from p2pd.rotation import Rotation
 from p2pd.supervision import Supervision
 from p2pd.tracker.opening import Store, open_store
 from p2pd.tracker.operating import Operator, Run
-from p2pd.tracker.policy import Figures, Policy
+from p2pd.tracker.policy import Policy
 from p2pd.tracker.reach import Prober
 from p2pd.tracker.server import SteadyClock, TrackerServer, system_rng
 from p2pd.tracker.service import TrackerService
@@ -229,17 +229,10 @@ class App:
         workers = self._workers = Workers(reactor) if store.shared else None
         advertised = settings.tracker_announce or primary_address()
         advertised = "" if is_loopback(advertised) else advertised
-        figures = Figures(
-            quotas.device_searches_per_s,
-            quotas.device_announces_per_min / 60,
-            quotas.device_publishes_per_s,
-            quotas.network_searches_per_s,
-            quotas.network_announces_per_min / 60,
-            quotas.network_publishes_per_s,
-            quotas.network_entries,
-        )
+        policy = Policy(figures(quotas))
+        register_tracker(self._supervision.tuning, policy)
         service = TrackerService(
-            store.registry, advertised, system_rng(), Policy(figures), self._keyring.told, store.fetchers
+            store.registry, advertised, system_rng(), policy, self._keyring.told, store.fetchers
         )
         self._tracker_server = TrackerServer(
             reactor, service, SteadyClock(store.now), Prober(reactor, identity), workers, store.trouble

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from p2pd import logs
-from p2pd.config import Settings
+from p2pd.config import KEYS, Quotas, Settings
 from p2pd.logfile import LogFile
 from p2pd.net.addresses import Endpoint
 from p2pd.peer.bandwidth import DOWN, UP
 from p2pd.peer.hooks import HookSettings
 from p2pd.peer.service import PeerService
+from p2pd.tracker.policy import Figures, Policy
 from p2pd.tuning import Tuning
 
 
@@ -32,6 +33,25 @@ def register_log(tuning: Tuning, log: logs.Log) -> None:
     tuning.on(lambda settings: logs.set_level(settings.log_level), "log.level")
     tuning.on(style, "log.format")
     tuning.on(lambda settings: open_log_file(log, settings), "log.file", "log.file_size", "log.file_count")
+
+
+def figures(quotas: Quotas) -> Figures:
+    """The quotas as the tracker's policy counts them, by the second."""
+    return Figures(
+        quotas.device_searches_per_s,
+        quotas.device_announces_per_min / 60,
+        quotas.device_publishes_per_s,
+        quotas.network_searches_per_s,
+        quotas.network_announces_per_min / 60,
+        quotas.network_publishes_per_s,
+        quotas.network_entries,
+    )
+
+
+def register_tracker(tuning: Tuning, policy: Policy) -> None:
+    """The settings of a tracker."""
+    keys = [name for name, key in KEYS.items() if name.startswith("quota.") and key.live]
+    tuning.on(lambda settings: policy.change(figures(settings.quotas)), *keys)
 
 
 def register_peer(tuning: Tuning, peer: PeerService, trackers: Callable[[Settings], list[Endpoint]]) -> None:

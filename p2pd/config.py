@@ -86,22 +86,24 @@ KEYS: dict[str, Key] = {
         "connections that the tracker keeps at a time, one for each member",
     ),
     "quota.device_searches_per_s": Key(
-        5, kinds.count(1, 1000), "searches and lists of one device at the tracker"
+        5, kinds.count(1, 1000), "searches and lists of one device at the tracker", live=True
     ),
-    "quota.device_announces_per_min": Key(6, kinds.count(1, 1000), "announces of one device"),
+    "quota.device_announces_per_min": Key(6, kinds.count(1, 1000), "announces of one device", live=True),
     "quota.device_publishes_per_s": Key(
-        20, kinds.count(1, 1000), "messages with changes of one device's list"
+        20, kinds.count(1, 1000), "messages with changes of one device's list", live=True
     ),
     "quota.device_entries": Key(
         MAX_FILES_PER_DEVICE, kinds.count(1, MAX_FILES), "files that one device may list"
     ),
     "quota.network_searches_per_s": Key(
-        50, kinds.count(0, 10**6), "the same of all devices of a /24 or /64 together; 0: no bound"
+        50, kinds.count(0, 10**6), "the same of all devices of a /24 or /64 together; 0: no bound", live=True
     ),
-    "quota.network_announces_per_min": Key(600, kinds.count(0, 10**6), "announces of a network"),
-    "quota.network_publishes_per_s": Key(200, kinds.count(0, 10**6), "messages with changes of a network"),
+    "quota.network_announces_per_min": Key(600, kinds.count(0, 10**6), "announces of a network", live=True),
+    "quota.network_publishes_per_s": Key(
+        200, kinds.count(0, 10**6), "messages with changes of a network", live=True
+    ),
     "quota.network_entries": Key(
-        MAX_FILES_PER_NETWORK, kinds.count(0, MAX_FILES), "files that a network may list"
+        MAX_FILES_PER_NETWORK, kinds.count(0, MAX_FILES), "files that a network may list", live=True
     ),
     "metrics.listen": Key(
         "",

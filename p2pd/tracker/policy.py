@@ -46,6 +46,11 @@ class Policy:
     """See the module."""
 
     def __init__(self, figures: Figures = Figures()) -> None:
+        self._entries: dict[str, int] = {}
+        self.change(figures)
+
+    def change(self, figures: Figures) -> None:
+        """Other figures from now on; everybody begins with a full burst. Any thread may call: each part is replaced whole."""
         self._figures = figures
         self._devices = Quota(
             rates={
@@ -61,7 +66,6 @@ class Policy:
         }
         self._shared = {kind for kind, rate in shared.items() if rate}
         self._networks = Quota(rates={kind: _scaled(kind, rate) for kind, rate in shared.items() if rate})
-        self._entries: dict[str, int] = {}
 
     def take(self, device_id: bytes, host: str, kind: Kind, now: float) -> int:
         """Counts a request. 0, or seconds until it may be asked: of the device, or of its network."""

@@ -254,6 +254,8 @@ def test_settings_change_while_it_runs(tmp_path: Path) -> None:
         await eventually(lambda: trackers() == [(where, "connected")])
         await peer.ask("config_unset", key="peer.trackers")
         await eventually(lambda: trackers() == [(own, "connected")])
+        told = await peer.ask("events", cursor="0", kinds=["config.*"])
+        assert [event["changed"] for event in told["items"]] == [["peer.trackers"]] * 2
         assert (await tracker.ask("status"))["tracker"]["devices"] == 0
         for daemon in (peer, tracker):
             daemon.app.stop()

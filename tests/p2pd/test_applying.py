@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from p2pd.applying import open_log_file, register_log, register_peer
+from p2pd.applying import open_log_file, register_log, register_peer, register_tracker
 from p2pd.logs import Log
+from p2pd.tracker.policy import Policy
+from p2pd.tracker.quota import Kind
 from protocol.errors import Fault
 from tests.fakes.supervised import make_tuning
 from tests.fakes.swarm import Swarm, eventually, in_swarm
@@ -80,6 +82,23 @@ def test_the_settings_of_a_peer(tmp_path: Path) -> None:
         assert peer.bandwidth.limit("down") == 4096
 
     in_swarm(tmp_path, work)
+
+
+def test_the_quotas_of_a_tracker(tmp_path: Path) -> None:
+    async def work() -> None:
+        tuning, policy = make_tuning(tmp_path, "tracker"), Policy()
+        register_tracker(tuning, policy)
+        await tuning.set("quota.device_searches_per_s", "1")
+        waits = [policy.take(b"device", "203.0.113.7", Kind.SEARCH, 0.0) for _ in range(10)]
+        assert waits.index(1) < 5
+        await tuning.set("quota.device_searches_per_s", "1000")
+        assert policy.take(b"device", "203.0.113.7", Kind.SEARCH, 0.0) == 0
+        await tuning.set("quota.network_entries", "10")
+        assert not policy.room("203.0.113.7", 11)
+        (change,) = await tuning.set("quota.device_entries", "10")
+        assert not change.applied
+
+    asyncio.run(work())
 
 
 def test_other_trackers_while_it_runs(tmp_path: Path) -> None:

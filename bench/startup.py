@@ -3,12 +3,13 @@
     python bench/startup.py [ROUNDS]
 
 Runs the cases in turn (A B C A B C ...), so that a slow moment of the machine hits all alike, and prints the
-medians and their ratio to the baseline. It measures and never asserts. The status case talks to a fake daemon
-in this process.
+medians and their ratio to the baseline. It measures and never asserts. The status case talks to a real peer
+that has nothing to do.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import statistics
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,8 @@ sys.path.insert(0, str(ROOT))
 import msgpack  # noqa: E402
 import zmq  # noqa: E402
 
-from protocol.control import Request  # noqa: E402
 from protocol.version import VERSION  # noqa: E402
-from tests.fakes.control_daemon import ControlDaemon, Send  # noqa: E402
+from tests.fakes.processes import Swarm  # noqa: E402
 
 ROUNDS = 40
 BASELINE = "import zmq, msgpack, argparse"
@@ -39,27 +40,6 @@ CASES: dict[str, list[str]] = {
     "p2pctl --help": ["-m", "p2pctl", "--help"],
     "p2pctl ping (no daemon)": ["-m", "p2pctl", "--socket", "missing.sock", "ping"],
 }
-
-STATUS: dict[str, Any] = {
-    "version": VERSION,
-    "pid": 1,
-    "uptime_s": 1.0,
-    "started_at": "2026-08-18T09:12:44Z",
-    "network": "bench",
-    "key_check": "k-00000000",
-    "device_id": "a" * 32,
-    "roles": ["peer"],
-    "home": "/home",
-    "peer": {"listen": "127.0.0.1:8001", "shares": 3, "shared_bytes": 3072, "uploads": 0},
-    "trackers": [],
-    "tracker": None,
-    "transfers": {"queued": 0, "active": 0, "paused": 0, "done": 0, "failed": 0},
-    "rates": {"upload_bytes_per_s": 0, "download_bytes_per_s": 0},
-}
-
-
-def answer(request: Request, send: Send) -> dict[str, Any]:
-    return STATUS
 
 
 def once(arguments: list[str], environ: dict[str, str]) -> float:
@@ -80,15 +60,14 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     times: dict[str, list[float]] = {name: [] for name in CASES}
     with tempfile.TemporaryDirectory() as directory:
-        path = os.path.join(directory, "control.sock")
         # Byte code is cached as in an installed package, whatever the caller's environment says.
         environ = {
             **os.environ,
-            "P2PCTL_SOCKET": path,
             "PYTHONPYCACHEPREFIX": os.path.join(directory, "cache"),
         }
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        with ControlDaemon(path, answer):
+        with redirect_stdout(io.StringIO()), Swarm(Path(directory)) as swarm:  # which prints its log
+            environ["P2PCTL_SOCKET"] = str(swarm.peer("peer", "127.0.0.1:9").socket)
             for arguments in CASES.values():
                 once(arguments, environ)  # byte code and page cache
             for _ in range(rounds):

@@ -6,8 +6,10 @@ daemons serves hundreds of runs. What is right of one command alone is in that c
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import time
@@ -18,6 +20,7 @@ import pytest
 
 from p2pctl import cli
 from p2pctl.render import View
+from p2pd.cli import parser as daemon_parser
 from tests.fakes.processes import Daemon, Result, Swarm, make_file
 from tests.fakes.schemas import validate_line, validate_run
 from tests.test_schemas import WITHOUT_DOCUMENT
@@ -77,6 +80,11 @@ bob: config unset log.level
 bob: reload
 bob: logs
 bob: logs -n 3 --level info
+bob: batch {lines}
+bob: want not-there-yet {name}
+bob: wants
+bob: unwant --all
+bob: wants --all
 bob: doctor
 bob: rotate --status
 bob: rotate --status --all
@@ -230,6 +238,7 @@ def test_every_command(stage: dict[str, Daemon], run: Main, shape: str) -> None:
     make_file(directory / "later.bin", 10, seed=9)
     make_file(folder / "inside", 5000, seed=3 + len(shape))
     make_file(folder / "left.o", 10)
+    (directory / "lines").write_text("ping\n")
     places = {
         "dir": directory,
         "file": directory / name,
@@ -238,6 +247,7 @@ def test_every_command(stage: dict[str, Daemon], run: Main, shape: str) -> None:
         "name": name,
         "folder_name": folder.name,
         "transfer": "-",
+        "lines": directory / "lines",
     }
     for line in LIFE.strip().splitlines():
         who, _, words = line.partition(": ")
@@ -370,8 +380,8 @@ def test_what_is_done_twice_is_done_once(shared: dict[str, Daemon], run: Main, t
     assert [run(alice, "remove", "once.bin").status for _ in range(2)] == [0, 4]
 
 
-ALONE = {"help", "completion"}
-"""Commands that no daemon is asked for."""
+ALONE = {"help", "completion", "batch"}
+"""Commands that ask no daemon, or others do it for them."""
 
 
 def test_a_daemon_that_hangs(stage: dict[str, Daemon], run: Main, tmp_path: Path) -> None:
@@ -379,7 +389,7 @@ def test_a_daemon_that_hangs(stage: dict[str, Daemon], run: Main, tmp_path: Path
     bob = stage["bob"].connected()
     make_file(tmp_path / "file", 10)
     lines = {line.split()[1]: line.partition(": ")[2] for line in LIFE.strip().splitlines()}
-    places = dict.fromkeys(("file", "dir", "folder", "target"), str(tmp_path))
+    places = dict.fromkeys(("file", "dir", "folder", "target", "lines"), str(tmp_path))
     places |= {"name": "name", "folder_name": "folder", "transfer": "t-1"}
     os.kill(bob.pid, signal.SIGSTOP)
     try:
@@ -397,3 +407,33 @@ def test_a_daemon_that_hangs(stage: dict[str, Daemon], run: Main, tmp_path: Path
     finally:
         os.kill(bob.pid, signal.SIGCONT)
     assert run(bob, "ping", "--wait-daemon", "20").status == 0
+
+
+def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """All that take a value, of its commands too."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from options(one)
+        elif action.option_strings and action.nargs != 0:
+            yield action
+
+
+def test_no_option_takes_a_secret() -> None:
+    """The process table shows every argument to everybody."""
+    parsers = [daemon_parser(), *(cli.load(command)[1] for command in cli.summaries())]
+    secrets = {
+        (action.option_strings[-1], action.metavar)
+        for parser in parsers
+        for action in options(parser)
+        if re.search("password|secret|invite|key", action.option_strings[-1])
+    }
+    assert secrets == {("--password-file", "FILE"), ("--password-fd", "N"), ("--password-command", "CMD")}
+
+
+def test_a_ban_by_hand_is_told(stage: dict[str, Daemon], run: Main) -> None:
+    bob = stage["bob"].connected()
+    run(bob, "ban", "198.51.100.0/24", "--for", "1h")
+    [told] = run(bob, "--json", "events", "--since", "0", "--kind", "peer.banned", "--count", "1").items
+    run(bob, "unban", "198.51.100.0/24")
+    assert (told["subject"], told["cause"], told["duration_s"]) == ("198.51.100.0/24", "hand", 3600)

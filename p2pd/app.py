@@ -234,6 +234,7 @@ class App:
         service = TrackerService(
             store.registry, advertised, system_rng(), policy, self._keyring.told, store.fetchers
         )
+        service.wants.shared = store.shared
         self._tracker_server = TrackerServer(
             reactor, service, SteadyClock(store.now), Prober(reactor, identity), workers, store.trouble
         )

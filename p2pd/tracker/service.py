@@ -164,6 +164,7 @@ class TrackerService:
         again soon while it is not 0. Raises RegistryError.
         """
         self._fetchers.expire(now)
+        self.wants.look_elsewhere(self._registry, now)
         self.wants.look_up(self._registry, now)
         if now - self._bans_read >= BANS_SECONDS:
             self.read_bans(now)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from p2pd.tracker.registry import Registry
+from p2pd.tracker.registry import Registry, Totals
 from p2pd.tracker.search import Query, parse
 from protocol.limits import MAX_WANTS_ALL, WANT_SECONDS
 from protocol.searching import fold
@@ -43,10 +43,12 @@ class Wants:
 
     def __init__(self, most: int = MAX_WANTS_ALL) -> None:
         self.count = 0  # wishes that wait
+        self.shared = False  # other trackers are told things that are found in our registry too
         self._lock = threading.RLock()
         self._answers: list[tuple[Any, Wanted]] = []
         self._most = most
         self._looked = float("-inf")
+        self._totals: Totals | None = None
         self._waiting: dict[bytes, _Waiting] = {}
         self._heads: dict[str, dict[str, set[Key]]] = {}
         self._by_length: dict[int, set[str]] = {}  # the heads
@@ -118,6 +120,15 @@ class Wants:
             self._due = deque(
                 (name, index) for name, one in self._waiting.items() for index in range(len(one.queries))
             )
+
+    def look_elsewhere(self, registry: Registry, now: float) -> None:
+        """Looks again when a shared registry has more or less than at the last call: other trackers may have told it of something.
+
+        Raises RegistryError.
+        """
+        if self.shared and self._waiting and (totals := registry.totals(now)) != self._totals:
+            self._totals = totals
+            self.look_again(now)
 
     def look_up(self, registry: Registry, now: float, most: int = LOOK_UPS) -> None:
         """Looks up some wishes that came lately, and answers those of whom something is there, and those who waited long enough.

@@ -93,3 +93,19 @@ def test_bad_and_too_many(service: TrackerService) -> None:
     assert isinstance(replies[-1], Refused)
     assert replies[-1].code == Refusal.BUSY
     assert (service.wants.count, len(service.wants)) == (1, 1)
+
+
+def test_what_another_tracker_was_told_is_found_soon() -> None:
+    """Of one registry: a stand-in for a database, to which two services speak."""
+    registry = SqliteRegistry(MEMORY)
+    here, there = (TrackerService(registry, PUBLIC, Random(number)) for number in (1, 2))
+    for service in (here, there):
+        service.wants.shared = True
+        service.start(0.0)
+    assert want(here, 7, "alpha") is None
+    here.expire(0.0)
+    join(there, who(1), entry(1))
+    assert here.wants.take() == []
+    here.expire(LOOK_AGAIN_SECONDS)
+    assert here.wants.take() == [("session 7", Wanted(9, [0]))]
+    registry.close()

@@ -75,6 +75,7 @@ class Downloads:
             now = time.monotonic()
             for transfer in self._active.values():
                 transfer.measure(now)
+                self.moved(transfer)  # sources that came or went change a state that nobody sets
             self.changed()
 
     async def close(self) -> None:
@@ -181,8 +182,6 @@ class Downloads:
 
     def changed(self) -> None:
         """Drops what is over and gives free places to those whose turn it is."""
-        for transfer in self._active.values():
-            self.moved(transfer)
         for transfer in [one for one in self._active.values() if one.done.is_set()]:
             self._received += transfer.received
             self._arrived += transfer.arrived

@@ -31,6 +31,10 @@ BY_METAVAR = {
     "DIR": DIRECTORIES,
     "COMMAND": "commands",
     "PEER": "devices",
+    "PEER|NETWORK": "devices",
+    "TEXT|REF": "found",
+    "WANT": "wants",
+    "FILE|DIR/": FILES,
     "KEY": "settings",
 }
 """What an argument is, by the word that stands for it in the usage. Anything else is not completed."""
@@ -38,6 +42,7 @@ BY_METAVAR = {
 BY_COMMAND = {
     ("remove", "REF"): "shared",
     ("verify", "REF"): "shared",
+    ("unban", "PEER|NETWORK"): "bans",
     (
         "pause",
         "ID",

@@ -72,6 +72,22 @@ def _devices(client: Client, text: str, _: str) -> Iterator[Candidate]:
             yield Candidate(str(item["device_id"]), str(item.get("address") or ""))
 
 
+def _wants(client: Client, text: str, _: str) -> Iterator[Candidate]:
+    from p2pctl.completing import Candidate
+
+    for item in client.call("wants", {"limit": MOST})["items"]:
+        if str(item["want"]).startswith(text):
+            yield Candidate(str(item["want"]), str(item.get("what") or ""))
+
+
+def _bans(client: Client, text: str, _: str) -> Iterator[Candidate]:
+    from p2pctl.completing import Candidate
+
+    for item in client.call("bans", {"limit": MOST})["items"]:
+        if str(item["subject"]).startswith(text):
+            yield Candidate(str(item["subject"]), str(item.get("reason") or ""))
+
+
 def _settings(client: Client, text: str, _: str) -> Iterator[Candidate]:
     from p2pctl.completing import Candidate
 
@@ -86,4 +102,6 @@ SOURCES: dict[str, Callable[[Client, str, str], Iterator[Candidate]]] = {
     "transfers": _transfers,
     "devices": _devices,
     "settings": _settings,
+    "wants": _wants,
+    "bans": _bans,
 }

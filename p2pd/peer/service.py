@@ -249,10 +249,11 @@ class PeerService:
         """Other trackers from now on. One that stays keeps its connection, one that goes is told."""
         known = {tracker.endpoint: tracker for tracker in self.trackers}
         wanted = {endpoint: known.get(endpoint) or self._tracker(endpoint) for endpoint in endpoints}
-        self.trackers[:] = wanted.values()  # finder and sources hold this very list
+        self.trackers[:] = wanted.values()  # finder, sources and wants hold this very list
         for endpoint, tracker in wanted.items():
             if endpoint not in known:
                 self._follow(tracker)
+        self.wants.poke()
         await asyncio.gather(*(self._leave(known[endpoint]) for endpoint in known.keys() - wanted.keys()))
 
     async def _leave(self, tracker: TrackerClient) -> None:

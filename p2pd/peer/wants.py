@@ -117,13 +117,13 @@ class Wants:
         stored = self._store.add_want(text, time.time())
         self._later.pop(stored.want, None)
         self._spawn(self._look(stored.want))
-        self._tell()
+        self.poke()
         return stored
 
     def drop(self, want: str) -> bool:
         """Gives one up. False when it had become a download, or failed. Raises Fault not_found."""
         dropped = self._store.drop_want(want)
-        self._tell()
+        self.poke()
         return dropped
 
     def get(self, want: str) -> StoredWant:
@@ -133,6 +133,11 @@ class Wants:
     def all(self, waiting: bool) -> list[StoredWant]:
         """Those that wait, or all that are remembered; the oldest first."""
         return self._store.wants(waiting)
+
+    def poke(self) -> None:
+        """Something has changed: what is wanted, or at which trackers."""
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def changed(self, timeout: float) -> None:
         """Returns when something about any of them has changed, or after `timeout` seconds."""
@@ -250,9 +255,9 @@ class Wants:
                 if fault.code not in ("network", "not_found"):
                     self._store.set_want(want, FAILED if final else WANTED, time.time(), fault=fault)
                 if final:
-                    self._tell()
+                    self.poke()
                 return final
-            self._tell()
+            self.poke()
             return True
 
     async def _best(self, spec: Spec) -> tuple[Hit, Query] | None:
@@ -300,10 +305,6 @@ class Wants:
         task.add_done_callback(self._loose.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
-
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
 
 
 def _wish(query: Query) -> wanting.Wish:

@@ -69,6 +69,10 @@ alice: ban 203.0.113.0/24 --for 2d --reason rubbish
 alice: bans
 alice: unban 203.0.113.0/24
 alice: unban 203.0.113.0/24
+bob: want a-tape-that-comes --ext ogg -o {target}
+bob: wants
+bob: wants --all --limit 1
+bob: unwant --all
 alice: tracker status
 alice: tracker peers
 alice: tracker files {name}

@@ -67,6 +67,15 @@ def test_devices(daemon: Daemon, client: Client) -> None:
     assert asking(lambda: client)("devices", "dj") == [Candidate("djdq", "10.0.0.1:8001")]
 
 
+def test_wants_and_bans(daemon: Daemon, client: Client) -> None:
+    daemon.on["wants"] = page({"want": "w-1", "what": "a tape"}, {"want": "w-2", "what": "b"})
+    daemon.on["bans"] = page({"subject": "10.0.0.0/8", "reason": ""}, {"subject": "djdq", "reason": "noise"})
+    ask = asking(lambda: client)
+    assert ask("wants", "w-1") == [Candidate("w-1", "a tape")]
+    assert ask("bans", "d") == [Candidate("djdq", "noise")]
+    assert len(ask("bans", "")) == 2
+
+
 def test_whatever_fails_gives_nothing(daemon: Daemon, client: Client) -> None:
     daemon.on["complete"] = Fault("network", "no tracker answers")
     daemon.on["peers"] = {"nothing": "of use"}

@@ -128,6 +128,18 @@ def test_any_of_several_trackers_tells_and_a_restart_forgets_nothing(tmp_path: P
     in_swarm(tmp_path, work)
 
 
+def test_a_tracker_that_is_added_later_is_asked_too(tmp_path: Path) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob", [])
+        bob.service.wants.add(spec(bob))
+        await alice.share("alpha.bin", SMALL)
+        assert state(bob) == WANTED
+        await bob.service.set_trackers([swarm.endpoint])
+        await eventually(lambda: (bob.files / "alpha.bin").exists())
+
+    in_swarm(tmp_path, work)
+
+
 def test_a_target_that_is_taken_fails_for_good_and_trouble_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

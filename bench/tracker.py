@@ -259,7 +259,7 @@ class Bench:
         await clients.announce(link, 0)
         await clients.publish(link, [Publish(0, EPOCH, 0, 1, True, False, [], [])])
         revision = 1
-        source = Data(self.asked.seed + 1 + number, 10**9).entries(2_000_000 + number)
+        source = self.data.entries(2_000_000 + number, 10**9)
         while not stop.is_set():
             batch = Publish(
                 0, EPOCH, revision, revision + 1, False, False, [next(source) for _ in range(20)], []
@@ -394,7 +394,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--searches", type=int, default=50, help="a second")
     parser.add_argument("--seconds", type=int, default=30, help="of searching")
-    parser.add_argument("--limit", type=int, default=200, help="hits a search asks for; p2pctl's page")
+    parser.add_argument("--limit", type=int, default=100, help="hits a search asks for; p2pctl's page")
     parser.add_argument(
         "--announcing", type=int, default=0, help="further devices that only announce themselves"
     )

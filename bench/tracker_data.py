@@ -70,18 +70,18 @@ class Data:
         """How many names this machine gave."""
         return len(self._usr)
 
-    def entries(self, device: int) -> Iterator[Entry]:
+    def entries(self, device: int, count: int | None = None) -> Iterator[Entry]:
         """What one device shares; about 1 in 1,000 pairs may come twice."""
         rng = random.Random(f"{self.seed} {device}")
         owner = rng.choice(PEOPLE)
         start = rng.randrange(len(self._usr)) if self._usr else 0
-        for number in range(self.per_device):
+        for number in range(self.per_device if count is None else count):
             added = DATE + rng.randrange(60_000_000)
             if rng.random() < SHARED:
                 [which] = rng.choices(range(POPULAR), cum_weights=self._weights)
                 name = self._popular[which]
                 # some rename what they got
-                name = name if rng.random() < 0.8 else f"{owner} {name}"
+                name = name if rng.random() < 0.95 else f"{owner} {name}"
                 yield _entry(which, name, which * 7919, added)
                 continue
             of_usr = self._usr and rng.random() < 1 / 3

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     Item = dict[str, Any]
 
+_encode: Callable[[object], str] | None = None
 SHAPES = ("json", "jsonl", "tsv", "quiet")
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -310,9 +311,12 @@ def stopped(message: str, hint: str, exit: int, shape: str) -> None:
 
 
 def _json(value: object) -> str:
-    from json import dumps
+    global _encode
+    if _encode is None:
+        from json import JSONEncoder
 
-    return dumps(value, ensure_ascii=False, separators=(",", ":"))
+        _encode = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    return _encode(value)
 
 
 def _cell(value: object, terminal: bool) -> str:

@@ -39,7 +39,7 @@ def timestamp(seconds: float | None) -> str | None:
     """Unix time as RFC 3339 UTC, whole seconds; None stays None."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19] + "Z"
 
 
 def share_item(share: Share) -> Item:

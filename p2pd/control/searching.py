@@ -7,8 +7,9 @@ get words, phrases and digits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from p2pd.control import params as read_params
@@ -25,8 +26,51 @@ from protocol.tracker import By, Hit, Sort
 
 SORTS = {sort.name.lower(): sort for sort in Sort}
 DIGITS = 2 * CONTENT_ID_SIZE
+SEARCH_PAGE = 100  # hits, the best, unless more are asked for
+AHEAD = 4  # pages that wait for their readers, some 60 KB each
+AHEAD_SECONDS = 5.0
 WORDS = "w:"
 """Before the cursor of a search that began with what an id or a SHA-256 found."""
+
+
+class Ahead:
+    """Pages that are asked for before somebody wants them: a few, each for a moment, so that nothing grows and nothing is old."""
+
+    def __init__(self) -> None:
+        self._pages: dict[tuple[int, str], tuple[asyncio.Task[Answer], asyncio.TimerHandle]] = {}
+
+    def begin(self, key: tuple[int, str], ask: Callable[[], Coroutine[Any, Any, Answer]]) -> None:
+        """Asks now for the page that may be taken by its key."""
+        if key in self._pages:
+            self._drop(key)
+        while len(self._pages) >= AHEAD:
+            self._drop(next(iter(self._pages)))
+        task = asyncio.create_task(ask(), name="page ahead")
+        task.add_done_callback(_noticed)
+        timer = asyncio.get_running_loop().call_later(AHEAD_SECONDS, self._drop, key)
+        self._pages[key] = (task, timer)
+
+    async def take(self, key: tuple[int, str], ask: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """That page, if it was begun and came; else asked for now. Raises Fault as `ask`."""
+        if key in self._pages:
+            task, timer = self._pages.pop(key)
+            timer.cancel()  # else it would keep the page
+            try:
+                return await task
+            except Fault:
+                pass  # it may go better now
+        return await ask()
+
+    def _drop(self, key: tuple[int, str]) -> None:
+        task, timer = self._pages.pop(key)
+        task.cancel()
+        timer.cancel()
+
+
+def _noticed(task: asyncio.Task[Answer]) -> None:
+    """Nobody may ever ask how it ended."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Searching:
@@ -34,13 +78,14 @@ class Searching:
 
     def __init__(self, peer: Callable[[], PeerService]) -> None:
         self._peer = peer
+        self._ahead = Ahead()
         self.methods: dict[str, Method] = {"search": self.search, "all_files": self.all_files}
 
     async def search(self, params: dict[str, Any], progress: Progress) -> Item:
         """Contents by words of their names, by id or by SHA-256."""
         asked = read_params.read(read_params.Search, params)
         query = query_of(asked)
-        limit, cursor = asked.limit or CONTROL_PAGE, asked.cursor or ""
+        limit, cursor = asked.limit or SEARCH_PAGE, asked.cursor or ""
         digits = fold(asked.text.strip())
         if not (MIN_PREFIX <= len(digits) <= DIGITS and is_hex(digits)) or query.by is not By.TEXT:
             return self._page(await self._find(query, limit, cursor))
@@ -56,12 +101,16 @@ class Searching:
         return self._page(Answer([*named.hits, *rest], WORDS + answer.next if answer.next else "", faults))
 
     async def all_files(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Everything the swarm shares, by name."""
+        """Everything the swarm shares, by name. The next page is asked for while this one is read."""
         asked = read_params.read(read_params.Page, params)
-        query = Query(By.ALL)
-        return self._page(
-            await self._peer().finder.search(query, asked.limit or CONTROL_PAGE, asked.cursor or "")
-        )
+        limit, cursor = asked.limit or CONTROL_PAGE, asked.cursor or ""
+        answer = await self._ahead.take((limit, cursor), partial(self._everything, limit, cursor))
+        if asked.limit is None and answer.next and not answer.faults:
+            self._ahead.begin((limit, answer.next), partial(self._everything, limit, answer.next))
+        return self._page(answer)
+
+    async def _everything(self, limit: int, cursor: str) -> Answer:
+        return await self._peer().finder.search(Query(By.ALL), limit, cursor)
 
     async def _named(self, query: Query, digits: str, limit: int, cursor: str) -> Answer:
         """What has these digits at the beginning of its id or SHA-256. `cursor`: how many of them were told."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from json import dumps
 from sqlite3 import Cursor
 
 from protocol.searching import fold, runs
@@ -20,10 +21,15 @@ TIERS = (4, 32)
 HEAD = 7
 """Octets of a digest that are a number SQLite has (63 bits) whatever they are."""
 
-_MARKS = ("", "\ue001", "\ue001 \ue002")  # no letter and no digit, so in no name's words
+_MARKS = ("", "\ue001", "\ue002")  # no letter and no digit, so at the beginning of no other word
 
 Claim = tuple[bytes, bytes, int, int]
 """What a device says that a content is: content id, SHA-256, size, number of files."""
+
+
+def json_list(rows: Iterable[int]) -> str:
+    """Numbers as a bound parameter of json_each."""
+    return f"[{','.join(map(str, rows))}]"
 
 
 def head(digest: bytes) -> int:
@@ -31,9 +37,9 @@ def head(digest: bytes) -> int:
     return int.from_bytes(digest[:HEAD], "big")
 
 
-def mark(tier: int) -> str:
+def marked(word: str, tier: int) -> str:
     """The word by which the names of a tier, and of those above, are found."""
-    return _MARKS[tier].rpartition(" ")[2]
+    return _MARKS[tier] + word
 
 
 def add(
@@ -119,22 +125,29 @@ def drop(cursor: Cursor, device: int, below: int, limit: int) -> int:
 
 def _names(cursor: Cursor, entries: Sequence[Entry]) -> tuple[dict[str, int], list[tuple[int, str]]]:
     """The rows of all names, and (row, folded) of those that are new."""
-    rows: dict[str, int] = {}
-    new = []
-    for entry in entries:
-        name = entry.name
-        if name in rows:
-            continue
-        folded = fold(name)
-        row = cursor.execute("SELECT id FROM name WHERE folded = ? AND name = ?", (folded, name)).fetchone()
-        if row is not None:
-            rows[name] = row[0]
-            continue
-        cursor.execute("INSERT INTO name VALUES (NULL, ?, ?, 0)", (name, folded))
-        assert cursor.lastrowid is not None
-        rows[name] = cursor.lastrowid
-        new.append((cursor.lastrowid, folded))
-    return rows, new
+    folded = {name: fold(name) for name in dict.fromkeys(entry.name for entry in entries)}
+    rows: dict[str, int] = {
+        name: row
+        for row, name in cursor.execute(
+            "SELECT n.id, n.name FROM json_each(?) j CROSS JOIN name n ON n.folded = j.value",
+            (dumps(list(dict.fromkeys(folded.values()))),),
+        ).fetchall()
+        if name in folded
+    }
+    new = [(name, text) for name, text in folded.items() if name not in rows]
+    first = _next(cursor, "name")
+    rows |= {name: row for row, (name, _) in enumerate(new, first)}
+    cursor.executemany(
+        "INSERT INTO name VALUES (?, ?, ?, 0)",
+        [(row, name, text) for row, (name, text) in enumerate(new, first)],
+    )
+    return rows, [(rows[name], text) for name, text in new]
+
+
+def _next(cursor: Cursor, table: str) -> int:
+    """The number of the next row of a table that never uses one twice."""
+    row = cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return 1 if row is None else int(row[0]) + 1
 
 
 def _index(cursor: Cursor, new: Sequence[tuple[int, str]]) -> None:
@@ -146,7 +159,10 @@ def _index(cursor: Cursor, new: Sequence[tuple[int, str]]) -> None:
 
 
 def _words(folded: str, tier: int) -> str:
-    return f"{' '.join(dict.fromkeys(runs(folded)))} {_MARKS[tier]}"
+    words = dict.fromkeys(runs(folded))
+    if not tier:  # as nearly all are
+        return " ".join(words)
+    return " ".join(marked(word, level) for level in range(tier + 1) for word in words)
 
 
 def _unindex_words(cursor: Cursor, row: int, folded: str, tier: int) -> None:
@@ -161,27 +177,28 @@ def _unindex_words(cursor: Cursor, row: int, folded: str, tier: int) -> None:
 
 def _contents(cursor: Cursor, entries: Sequence[Entry]) -> tuple[dict[Claim, int], dict[int, int]]:
     """The rows of all contents; and of those that were there before, their holders."""
+    claims = {(one.content_id, one.sha256, one.size, one.files): one.added_at for one in entries}
+    heads = json_list({head(content_id) for content_id, *_ in claims})
     rows: dict[Claim, int] = {}
     known: dict[int, int] = {}
-    for entry in entries:
-        content_id, sha256, size = entry.content_id, entry.sha256, entry.size
-        claim = (content_id, sha256, size, entry.files)
-        if claim in rows:
-            continue
-        low = head(content_id)
-        for row, *rest, holders in cursor.execute(
-            "SELECT id, content_id, sha256, size, files, holders FROM content WHERE id_head = ?", (low,)
-        ).fetchall():
-            if tuple(rest) == claim:
-                rows[claim], known[row] = row, holders
-                break
-        else:
-            cursor.execute(
-                "INSERT INTO content VALUES (NULL, ?, ?, ?, ?, ?, ?, 1, ?)",
-                (*claim, low, head(sha256), entry.added_at),
-            )
-            assert cursor.lastrowid is not None
-            rows[claim] = cursor.lastrowid
+    for row, *rest, holders in cursor.execute(
+        "SELECT c.id, c.content_id, c.sha256, c.size, c.files, c.holders FROM json_each(?) j"
+        " CROSS JOIN content c ON c.id_head = j.value",
+        (heads,),
+    ).fetchall():
+        claim = tuple(rest)
+        if claim in claims:
+            rows[claim], known[row] = row, holders
+    first = _next(cursor, "content")
+    new = [claim for claim in claims if claim not in rows]
+    cursor.executemany(
+        "INSERT INTO content VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)",
+        [
+            (row, *claim, head(claim[0]), head(claim[1]), claims[claim])
+            for row, claim in enumerate(new, first)
+        ],
+    )
+    rows |= {claim: row for row, claim in enumerate(new, first)}
     return rows, known
 
 

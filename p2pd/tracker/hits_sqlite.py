@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2pd.storage.sqlite import Database
+from p2pd.tracker.entries_sqlite import json_list
 from p2pd.tracker.search import Query
 from protocol.limits import MAX_HIT_NAMES
 from protocol.tracker import Hit, Sort
@@ -38,6 +39,13 @@ class Held:
     names: list[Name] = field(default_factory=list)
 
 
+# What most contents are, those of one device under one name, is told by the query that finds them. Joined to a label (n, c).
+LONE = (
+    " LEFT JOIN entry e ON e.content = CASE c.holders WHEN 1 THEN c.id END AND e.name = n.id"
+    f" LEFT JOIN device d ON d.id = e.device AND {LIVE}"
+)
+LONE_COLUMNS = "d.id IS NOT NULL AS live, e.added_at"
+
 _COLUMNS = "c.id, c.content_id, c.sha256, c.size, c.files, c.holders"
 
 
@@ -52,11 +60,6 @@ _MANY = (
     f" SELECT :row, name, sources, newest FROM (SELECT m.name, (SELECT COUNT(*) {_LIVE_OF_NAME}) AS sources,"
     f" (SELECT MAX(added_at) {_LIVE_OF_NAME}) AS newest FROM m WHERE m.name IS NOT NULL) WHERE sources"
 )
-
-
-def json_list(rows: Iterable[int]) -> str:
-    """Rows as a bound parameter of json_each."""
-    return f"[{','.join(map(str, rows))}]"
 
 
 def held(database: Database, rows: Iterable[int], now: float) -> dict[int, Held]:

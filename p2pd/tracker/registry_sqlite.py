@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from p2pd.net.bans import Ban
-from p2pd.storage.sqlite import Database, load_migrations
+from p2pd.storage.checkpoint import Checkpointer
+from p2pd.storage.sqlite import MEMORY, Database, load_migrations
 from p2pd.tracker import entries_sqlite, search_sqlite
 from p2pd.tracker.registry import (
     Card,
@@ -36,10 +37,13 @@ from protocol.limits import MAX_BANS, MAX_DEVICES, MAX_FILES, MAX_FILES_PER_DEVI
 from protocol.tracker import NO_EPOCH, Publish
 
 APPLICATION_ID = 0x70327472  # "p2tr"
-CACHE_KIB = 64 * 1024  # contents arrive in no order: pages that are not in memory cost the ingest its speed
-LOG_PAGES = 8 * 1024  # 32 MiB: with SQLite's 4 MiB each batch would end in a sync of the whole log
-GATHER_SECONDS = 0.25
-GATHER_ENTRIES = 10_000  # about as many fit the indexes' memory
+CACHE_KIB = (
+    400 * 1024
+)  # a million files: what is published comes in no order, and what is not in memory costs time
+GATHER_SECONDS = 1.0
+GATHER_ENTRIES = (
+    40_000  # some 100 MB of changed pages: a page of an index is then written once for several names
+)
 _EVERY = 2**62  # above any generation
 OLD_LISTINGS = 2  # a device's replaced entries, in shares of full size, that may wait for the sweep
 
@@ -65,7 +69,8 @@ class SqliteRegistry:
         self._database = Database(path, load_migrations("p2pd.tracker"), APPLICATION_ID, "NORMAL")
         with _ours():
             self._database.query(f"PRAGMA cache_size = -{CACHE_KIB}")
-            self._database.query(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+            self._database.query("PRAGMA wal_autocheckpoint = 0")
+        self._checkpointer = Checkpointer(self._database.path) if self._database.path != MEMORY else None
         self._settled_at = float("-inf")
         self._gathered = 0
         self._devices = self._entries = 0
@@ -320,6 +325,8 @@ class SqliteRegistry:
 
     def close(self) -> None:
         """See Registry."""
+        if self._checkpointer is not None:
+            self._checkpointer.close()
         self._database.close()
 
     # -- inside -------------------------------------------------------------------------------------------
@@ -346,8 +353,16 @@ class SqliteRegistry:
                 self._gathered >= GATHER_ENTRIES
                 or not self._settled_at <= now < self._settled_at + GATHER_SECONDS
             ):
-                self._database.settle()
-                self._settled_at, self._gathered = now, 0
+                self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        self._database.settle()
+        self._settled_at, self._gathered = now, 0
+        if self._checkpointer is not None:
+            if self._checkpointer.behind:
+                self._database.query("PRAGMA wal_checkpoint(PASSIVE)")
+                self._checkpointer.behind = False
+            self._checkpointer.nudge()
 
     @contextmanager
     def _kept(self) -> Iterator[None]:

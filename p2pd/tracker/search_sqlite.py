@@ -7,13 +7,13 @@ short, or empty, before the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from p2pd.storage.sqlite import Database
 from p2pd.tracker import ranking_sqlite
 from p2pd.tracker.entries_sqlite import head
-from p2pd.tracker.hits_sqlite import LIVE, Held, held, hit
+from p2pd.tracker.hits_sqlite import LIVE, LONE, LONE_COLUMNS, Held, held, hit
 from p2pd.tracker.registry import Card, Listing
 from p2pd.tracker.search import Page, Place, Query
 from protocol.ids import CONTENT_ID_SIZE
@@ -104,15 +104,23 @@ class _Finder:
     def by_all(self) -> Page:
         after = self._query.after
         rows = self._rows(
-            "SELECT n.id, n.name, l.content, c.size FROM name n"
-            " CROSS JOIN label l ON l.name = n.id CROSS JOIN content c ON c.id = l.content"
+            "SELECT n.id, n.name, n.folded, n.tier, c.id, c.content_id, c.sha256, c.size, c.files, c.holders,"
+            f" {LONE_COLUMNS} FROM name n CROSS JOIN label l ON l.name = n.id CROSS JOIN content c ON c.id = l.content{LONE}"
             " WHERE (n.folded, n.name) >= (:folded, :name) AND (n.name <> :name OR l.content > :content)"
             " ORDER BY n.folded, n.name, l.content LIMIT :most",
             folded=fold(after.text),
             name=after.text,
             content=after.content,
         )
-        homes = {(text, row): home for home, text, row, _ in rows}
+        homes: dict[tuple[str, int], int] = {}
+        lone: dict[int, Held | None] = {}
+        found: list[tuple[int, int, Place]] = []
+        for home, text, folded, tier, row, content_id, sha256, size, files, holders, live, date in rows:
+            homes[text, row] = home
+            found.append((row, size, Place(text=text, content=row)))
+            if holders == 1:
+                names = [(home, text, folded, tier)]
+                lone[row] = Held(row, content_id, sha256, size, files, 1, 1, date, names) if live else None
         terms = self._query.terms
 
         def here(content: Held, place: Place) -> bool:
@@ -120,12 +128,12 @@ class _Finder:
             matching = (row for row, _, folded, _ in content.names if terms.matches(folded))
             return bool(min(matching, default=0) == homes[place.text, content.row])
 
-        return self._page([(row, size, Place(text=text, content=row)) for _, text, row, size in rows], here)
+        return self._page(found, here, lone=lone)
 
     # -- pages ----------------------------------------------------------------------------------------------
 
     def _rows(self, sql: str, **params: Any) -> list[Any]:
-        return self._database.query(sql, {**params, "most": self._most})
+        return self._database.query(sql, {**params, "most": self._most, "now": self._now})
 
     def _range(self) -> tuple[bytes, bytes]:
         """The first and the last digest that begins with the digits asked for."""
@@ -137,17 +145,20 @@ class _Finder:
         rows: list[tuple[int, int, Place]],
         belongs: Callable[[Held, Place], bool] | None = None,
         first: Iterable[str] = (),
+        lone: Mapping[int, Held | None] = {},
     ) -> Page:
-        """Those of the rows (content, size, place after it) that fit and are served; `first`: names to put in front."""
+        """Those of the rows (content, size, place after it) that fit and are served; `first`: names to put in front; `lone`: contents
+        that need not be looked up, None for those that nobody serves."""
         fitting = [(row, place) for row, size, place in rows if self._query.fits(size)]
         last = rows[-1][2] if len(rows) == self._most else None
         items: list[tuple[Hit, Place]] = []
         step = self._limit + 1
         for start in range(0, len(fitting), step):
             part = fitting[start : start + step]
-            contents = held(self._database, dict.fromkeys(row for row, _ in part), self._now)
+            asked = dict.fromkeys(row for row, _ in part if row not in lone)
+            contents = held(self._database, asked, self._now) if asked else {}
             for row, place in part:
-                content = contents.get(row)
+                content = lone.get(row) or contents.get(row)
                 if (
                     content is None
                     or not content.names

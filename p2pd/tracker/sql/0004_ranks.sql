@@ -30,13 +30,14 @@ CREATE TABLE name (
     folded TEXT NOT NULL,
     tier INTEGER NOT NULL                        -- how popular the most popular content of this name ever was, 0 to 2
 );
-CREATE UNIQUE INDEX name_order ON name (folded, name);
+CREATE INDEX name_folded ON name (folded);           -- names that fold to the same are few
 
 CREATE VIRTUAL TABLE name_trigram USING fts5(
     folded, content='', columnsize=0, detail='none', tokenize='trigram case_sensitive 1'
 );
 
--- Which names have which words, whole (runs of letters and digits, separated by one space), and a mark for each tier.
+-- Which names have which words, whole (runs of letters and digits, separated by one space). Names of a tier have each word once more,
+-- behind a mark of the tier, and of those below: what is popular has short lists of its own.
 CREATE VIRTUAL TABLE name_word USING fts5(
     words, content='', columnsize=0, detail='none', tokenize='ascii', prefix='2 3 4'
 );
@@ -56,3 +57,9 @@ CREATE TABLE entry (
     PRIMARY KEY (content, name, device)
 ) WITHOUT ROWID;
 CREATE INDEX entry_device ON entry (device);
+
+-- Larger leaves for long lists; and what is gathered for one commit is written as one segment.
+INSERT INTO name_trigram (name_trigram, rank) VALUES ('pgsz', 4000);
+INSERT INTO name_trigram (name_trigram, rank) VALUES ('hashsize', 33554432);
+INSERT INTO name_word (name_word, rank) VALUES ('pgsz', 4000);
+INSERT INTO name_word (name_word, rank) VALUES ('hashsize', 33554432);

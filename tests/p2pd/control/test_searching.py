@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from p2pd.control.searching import Searching
+from p2pd.control import searching
+from p2pd.control.searching import AHEAD, Ahead, Searching
 from p2pd.peer.finding import Answer, Query
 from p2pd.peer.service import PeerService
 from protocol.errors import Fault
@@ -54,13 +55,18 @@ Ask = Callable[..., dict[str, Any]]
 @pytest.fixture
 def ask(finder: FakeFinder) -> Ask:
     peer = SimpleNamespace(finder=finder, catalogue=SimpleNamespace(holds=lambda content_id: False))
-    searching = Searching(lambda: cast(PeerService, peer))
+    methods = Searching(lambda: cast(PeerService, peer)).methods
 
     async def nothing(event: object) -> None:
         raise AssertionError("no progress")
 
+    async def main(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        found = await methods[method](params, nothing)
+        await asyncio.sleep(0)  # what was begun meanwhile
+        return found
+
     def run(method: str = "search", **params: object) -> dict[str, Any]:
-        return asyncio.run(cast(Any, searching.methods[method](params, nothing)))
+        return asyncio.run(main(method, params))
 
     return run
 
@@ -140,3 +146,48 @@ def test_all_files(finder: FakeFinder, ask: Ask) -> None:
     rest = ask("all_files", limit=2, cursor=first["next"])
     assert [item["name"] for item in first["items"] + rest["items"]] == [one.names[0] for one in BY_NAME]
     assert rest["next"] is None
+
+
+def test_the_next_page_of_everything_is_asked_for_ahead(finder: FakeFinder) -> None:
+    finder.by[By.ALL] = [hit(bytes([n]) * 32, f"{n}") for n in range(5)]
+
+    async def main() -> None:
+        ahead = Ahead()
+        asked: list[str] = []
+
+        async def ask(cursor: str) -> Answer:
+            asked.append(cursor)
+            return await finder.search(Query(By.ALL), 2, cursor)
+
+        async def fails() -> Answer:
+            raise Fault("network", "away")
+
+        first = await ahead.take((2, ""), lambda: ask(""))
+        ahead.begin((2, first.next), lambda: ask(first.next))
+        second = await ahead.take((2, first.next), lambda: ask("not this"))
+        assert (asked, second.next) == (["", "2"], "4")
+        ahead.begin((2, "x"), fails)
+        assert (await ahead.take((2, "x"), lambda: ask("4"))).next == ""
+        for number in range(9):
+            ahead.begin((2, f"{number}"), lambda: ask("4"))
+        assert len(ahead._pages) == AHEAD
+        ahead.begin((2, "8"), lambda: ask("4"))
+        assert len(ahead._pages) == AHEAD
+        for key in list(ahead._pages):
+            ahead._drop(key)
+        assert not ahead._pages
+        ahead.begin((2, "y"), fails)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+def test_pages_of_everything_follow_each_other(
+    finder: FakeFinder, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "CONTROL_PAGE", 2)
+    finder.by[By.ALL] = BY_NAME
+    first = ask("all_files")
+    assert len(first["items"]) == 2
+    assert len(finder.asked) == 2, "the page after it as well"
+    assert [item["name"] for item in ask("all_files", cursor=first["next"])["items"]] == [BY_NAME[2].names[0]]

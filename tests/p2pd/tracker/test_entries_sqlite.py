@@ -79,3 +79,8 @@ def test_a_name_that_comes_back_gets_a_new_row(database: Database) -> None:
         entries_sqlite.remove(cursor, 1, 1, [Gone(b"\x01" * 32, "alpha")])
         entries_sqlite.add(cursor, 1, 1, [entry(1, "beta")], False)
     assert table(database, "id, name FROM name") == [(2, "beta")]
+
+
+def test_a_list_of_rows_is_json() -> None:
+    assert entries_sqlite.json_list([1, 2**61]) == "[1,2305843009213693952]"
+    assert entries_sqlite.json_list([]) == "[]"

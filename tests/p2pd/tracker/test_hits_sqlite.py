@@ -21,11 +21,6 @@ def registry() -> Iterator[SqliteRegistry]:
     registry.close()
 
 
-def test_a_list_of_rows_is_json() -> None:
-    assert hits_sqlite.json_list([1, 2**61]) == "[1,2305843009213693952]"
-    assert hits_sqlite.json_list([]) == "[]"
-
-
 def test_contents_come_with_their_names_and_sources(registry: SqliteRegistry) -> None:
     join(registry, 1, entry(1, "b", 5), entry(1, "a", 6), entry(2, "c"))
     join(registry, 2, entry(1, "b", 7))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from p2pd.storage.sqlite import MEMORY
-from p2pd.tracker import entries_sqlite, ranking_sqlite, search_sqlite
+from p2pd.tracker import entries_sqlite, ranking_sqlite, search_sqlite, windows_sqlite
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.search import BadCursor, Place, parse
 from protocol.searching import fold
@@ -35,10 +35,10 @@ def registry() -> Iterator[SqliteRegistry]:
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is too much for one go, and two devices make a content popular."""
-    monkeypatch.setattr(ranking_sqlite, "NAMES", 3)
-    monkeypatch.setattr(ranking_sqlite, "WINDOW", 2)
+    monkeypatch.setattr(windows_sqlite, "NAMES", 3)
+    monkeypatch.setattr(windows_sqlite, "WINDOW", 2)
     monkeypatch.setattr(ranking_sqlite, "LABELS", 3)
-    monkeypatch.setattr(ranking_sqlite, "SCANNED", 4)
+    monkeypatch.setattr(windows_sqlite, "SCANNED", 4)
     monkeypatch.setattr(ranking_sqlite, "EXACT", 2)
     monkeypatch.setattr(entries_sqlite, "TIERS", (2, 3))
     monkeypatch.setattr(search_sqlite, "ROWS", 3)

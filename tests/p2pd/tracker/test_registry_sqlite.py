@@ -222,9 +222,9 @@ def test_a_lone_change_is_committed_at_once_and_a_rush_soon(tmp_path: Path) -> N
         publish(registry, 1, number - 1, number, [entry(number, "b")], now=2.1)
     assert len(find(registry, "b", now=2.1)) == 4, "what is not committed is found"
     assert committed(path) == 1
-    registry.sweep(2.2, 0.0, 10)
+    registry.sweep(2.9, 0.0, 10)
     assert committed(path) == 1
-    registry.sweep(2.3, 0.0, 10)
+    registry.sweep(3.1, 0.0, 10)
     assert committed(path) == 5
     registry.close()
 
@@ -270,7 +270,7 @@ def test_popular_names_are_marked_and_forgotten_whole(tmp_path: Path) -> None:
         assert rows(registry, table) == 0
     for table, word in (
         ("name_word", "alpha"),
-        ("name_word", entries_sqlite.mark(2)),
+        ("name_word", entries_sqlite.marked("alpha", 2)),
         ("name_trigram", "alp"),
     ):
         query = f"SELECT rowid FROM {table} WHERE {table} MATCH ?"

@@ -38,7 +38,7 @@ class Scene:
 
 def item(check: str, status: str, message: str, hint: str = "") -> Item:
     """A line of the answer."""
-    return {"id": check, "status": status, "message": message, "hint": hint}
+    return {"check": check, "status": status, "message": message, "hint": hint}
 
 
 def socket(name: str, scene: Scene) -> Iterator[Item]:

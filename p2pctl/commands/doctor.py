@@ -78,10 +78,10 @@ def _daemon(invocation: Invocation, items: list[Item]) -> bool:
 
 
 def _human(output: Output, items: list[Item]) -> None:
-    width = max(len(str(one["id"])) for one in items)
+    width = max(len(str(one["check"])) for one in items)
     for one in items:
         status = str(one["status"])
-        output.verdict(status, TONES.get(status, 0), f"{one['id']:<{width}}  {one['message']}")
+        output.verdict(status, TONES.get(status, 0), f"{one['check']:<{width}}  {one['message']}")
         if one.get("hint") and status != OK:
             output.line(f"      {'':<{width}}  -> {one['hint']}")
     bad = {kind: sum(one["status"] == kind for one in items) for kind in (FAIL, WARN)}
@@ -91,4 +91,4 @@ def _human(output: Output, items: list[Item]) -> None:
         output.line(f"{len(items)} checks: all is well")
 
 
-VIEW = View(("id", "status", "message", "hint"), "id", _human)
+VIEW = View(("check", "status", "message", "hint"), "check", _human)

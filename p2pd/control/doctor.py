@@ -40,7 +40,7 @@ class Doctor:
         read_params.read(read_params.Nothing, params)
         found = await examine(CHECKS, self._patient)
         items = [
-            {"id": name, "status": finding.status, "message": finding.message, "hint": finding.hint}
+            {"check": name, "status": finding.status, "message": finding.message, "hint": finding.hint}
             for name, finding in found
         ]
         return page(items, None)

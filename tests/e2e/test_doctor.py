@@ -15,8 +15,8 @@ def examine(daemon: Daemon, status: int) -> dict[str, tuple[str, str, str]]:
     worst: dict[str, tuple[str, str, str]] = {}
     for item in result.items:
         rank = ("ok", "warn", "fail").index
-        if item["id"] not in worst or rank(item["status"]) > rank(worst[item["id"]][0]):
-            worst[item["id"]] = (item["status"], item["message"], item["hint"])
+        if item["check"] not in worst or rank(item["status"]) > rank(worst[item["check"]][0]):
+            worst[item["check"]] = (item["status"], item["message"], item["hint"])
     return worst
 
 

@@ -27,7 +27,7 @@ def scene(place: Path, **environ: str) -> Scene:
 
 def only(found: Iterator[dict[str, str]]) -> tuple[str, str, str]:
     (item,) = found
-    assert item["id"] == "x"
+    assert item["check"] == "x"
     assert "\n" not in item["message"] + item["hint"]
     return item["status"], item["message"], item["hint"]
 

@@ -21,7 +21,7 @@ OWN = ["daemon", "versions", "socket", "config"]
 
 
 def finding(status: str, name: str = "space", hint: str = "") -> dict[str, str]:
-    return {"id": name, "status": status, "message": f"{name} \x1b[31mwords", "hint": hint}
+    return {"check": name, "status": status, "message": f"{name} \x1b[31mwords", "hint": hint}
 
 
 def plan(daemon: Daemon, *items: dict[str, str]) -> None:
@@ -36,7 +36,7 @@ def test_exit_status(daemon: Daemon, p2pctl: Run, statuses: list[str], exit: int
     result = p2pctl("--json", "doctor")
     assert result.status == exit
     items = result.document["items"]
-    assert [item["id"] for item in items] == OWN + ["space"] * len(statuses)
+    assert [item["check"] for item in items] == OWN + ["space"] * len(statuses)
     assert [item["status"] for item in items[len(OWN) :]] == statuses
 
 
@@ -64,7 +64,7 @@ def test_all_is_well(daemon: Daemon, p2pctl: Run) -> None:
 def test_no_daemon(place: Path, p2pctl: Run) -> None:
     result = p2pctl("--socket", str(place / "nothing.sock"), "--json", "doctor")
     assert result.status == 1
-    found = {item["id"]: item["status"] for item in result.document["items"]}
+    found = {item["check"]: item["status"] for item in result.document["items"]}
     assert found == {"daemon": "fail", "socket": "fail", "config": "ok", "home": "ok"}
     assert result.err == ""
 
@@ -80,7 +80,7 @@ def test_no_daemon(place: Path, p2pctl: Run) -> None:
 def test_versions(daemon: Daemon, p2pctl: Run, version: dict[str, object], status: str) -> None:
     plan(daemon)
     daemon.on["version"] = version
-    found = {item["id"]: item["status"] for item in p2pctl("--json", "doctor").document["items"]}
+    found = {item["check"]: item["status"] for item in p2pctl("--json", "doctor").document["items"]}
     assert found["versions"] == status
 
 

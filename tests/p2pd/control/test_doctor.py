@@ -37,9 +37,9 @@ def test_a_peer_and_a_tracker(tmp_path: Path) -> None:
             answer = await Doctor(make(tmp_path / "h", alice.keyring, alice)).methods["doctor"]({}, progress)
             assert {item["status"] for item in answer["items"]} == {"ok"}, answer
             validate("doctor", document(list(answer["items"])))
-            seen = [item["id"] for item in answer["items"]]
+            seen = [item["check"] for item in answer["items"]]
             assert seen == [check.id for check in CHECKS if check.id != "listen"]
             tracker = await Doctor(make(tmp_path / "h")).methods["doctor"]({}, progress)
-            assert "shares" not in [item["id"] for item in tracker["items"]]
+            assert "shares" not in [item["check"] for item in tracker["items"]]
 
     asyncio.run(main())

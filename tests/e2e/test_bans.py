@@ -61,12 +61,12 @@ def test_a_peer_bans_a_downloader(swarm: Swarm) -> None:
     swarm.environ["P2PD_LIMIT_UP"] = "4M"
     tracker = swarm.tracker()
     alice, bob = swarm.peer("alice", tracker).connected(), swarm.peer("bob", tracker).connected()
-    alice.ok("add", make_file(swarm.directory / "big.bin", 12 * MIB))
+    alice.ok("add", make_file(swarm.directory / "big.bin", 8 * MIB))
     transfer = bob.begin("big.bin", swarm.folder("in"))
     bob.received(transfer, 2 * MIB)
     alice.ok("ban", device(bob)[:6])
     until(lambda: bob.transfer(transfer)["state"] == "stalled", 20, "bob has no source")
-    assert bob.transfer(transfer)["received_bytes"] < 12 * MIB
+    assert bob.transfer(transfer)["received_bytes"] < 8 * MIB
     alice.kill()
     alice.start()
     [kept] = alice.ok("bans")

@@ -27,6 +27,7 @@ from protocol.tracker import By, Hit, Sort
 SORTS = {sort.name.lower(): sort for sort in Sort}
 DIGITS = 2 * CONTENT_ID_SIZE
 SEARCH_PAGE = 100  # hits, the best, unless more are asked for
+PATIENCE = 15  # empty pages that are passed over: fewer than a tracker answers at once
 AHEAD = 4  # pages that wait for their readers, some 60 KB each
 AHEAD_SECONDS = 5.0
 WORDS = "w:"
@@ -125,7 +126,13 @@ class Searching:
     async def _find(self, query: Query, limit: int, cursor: str) -> Answer:
         finder = self._peer().finder
         if query.by is By.TEXT:
-            return await finder.search(query, limit, cursor)
+            answer = await finder.search(query, limit, cursor)
+            # A page may be empty before the end: words too short for an index are looked for in so many names at a time.
+            for _ in range(PATIENCE):
+                if answer.hits or not answer.next or answer.faults:
+                    break
+                answer = await finder.search(query, limit, answer.next)
+            return answer
         plain = replace(query, phrases=(), without=(), without_phrases=())
         answer = await finder.search(plain, limit, cursor)
         wanted = Terms((), (), tuple(map(fold, query.without)))

@@ -191,3 +191,18 @@ def test_pages_of_everything_follow_each_other(
     assert len(first["items"]) == 2
     assert len(finder.asked) == 2, "the page after it as well"
     assert [item["name"] for item in ask("all_files", cursor=first["next"])["items"]] == [BY_NAME[2].names[0]]
+
+
+@pytest.mark.parametrize(("empty", "found"), [(3, True), (99, False)])
+def test_empty_pages_before_the_end_are_passed_over(
+    finder: FakeFinder, ask: Ask, monkeypatch: pytest.MonkeyPatch, empty: int, found: bool
+) -> None:
+    pages = [Answer([], f"{number}", []) for number in range(empty)] + [Answer(BY_NAME, "", [])]
+
+    async def search(query: Query, limit: int, cursor: str) -> Answer:
+        return pages.pop(0)
+
+    monkeypatch.setattr(finder, "search", search)
+    page = ask(text="qz")
+    assert bool(page["items"]) is found
+    assert (page["next"] is None) is found

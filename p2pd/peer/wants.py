@@ -38,6 +38,7 @@ AGAIN_FIRST = 15.0  # seconds that a want is left alone when it could not be beg
 AGAIN_MAX = 600.0  # doubling up to this
 OLD_SECONDS = 300.0  # how often a tracker that cannot wait is searched
 TROUBLE_SECONDS = 5.0
+FLOOR_SECONDS = 0.5  # between two questions, unless something has changed
 LOOKED_AT = 20  # hits of one search
 FINAL_FAULTS = ("exists", "usage")  # nothing that comes later makes these good
 
@@ -200,6 +201,7 @@ class Wants:
             for want in dict.fromkeys(asked[index][0] for index in reply.found if index < len(asked)):
                 if not await self._look(want):
                     self._leave_alone(want)
+        await self._first(news, FLOOR_SECONDS)  # a tracker that always answers at once
 
     async def _first(
         self, news: asyncio.Event, pause: float | None, question: asyncio.Task[Any] | None = None

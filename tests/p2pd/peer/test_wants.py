@@ -17,6 +17,7 @@ from protocol.errors import Fault
 from protocol.frames import Feature
 from protocol.limits import MAX_WANTS
 from protocol.tracker import By
+from protocol.wanting import Want, Wanted
 from tests.fakes.swarm import Member, Swarm, eventually, in_swarm, manifest_of, octets
 
 SMALL = octets(1000)
@@ -136,6 +137,31 @@ def test_a_tracker_that_is_added_later_is_asked_too(tmp_path: Path) -> None:
         assert state(bob) == WANTED
         await bob.service.set_trackers([swarm.endpoint])
         await eventually(lambda: (bob.files / "alpha.bin").exists())
+
+    in_swarm(tmp_path, work)
+
+
+def test_a_tracker_that_always_answers_at_once_is_asked_in_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wants_module, "FLOOR_SECONDS", 0.05)
+
+    async def work(swarm: Swarm) -> None:
+        bob = await swarm.peer("bob")
+        tracker, times = bob.service.trackers[0], []
+        ask = tracker.request
+
+        async def hasty(message: Any, *rest: Any) -> Any:
+            if not isinstance(message, Want):
+                return await ask(message, *rest)
+            times.append(asyncio.get_running_loop().time())
+            return Wanted(0, [7] if len(times) % 2 else [])
+
+        monkeypatch.setattr(tracker, "request", hasty)
+        bob.service.wants.add(spec(bob))
+        await eventually(lambda: len(times) >= 4)
+        assert times[3] - times[1] >= 0.09
+        assert state(bob) == WANTED
 
     in_swarm(tmp_path, work)
 

@@ -1,7 +1,7 @@
 """Contents of the SQLite registry as hits: who serves them now, under which names, since when.
 
-The rule: a page asks for all of its contents at once, and of one content no more than `ROWS` entries are read. What no device
-with a lease and a port serves is no hit.
+The rule: a page asks for all of its contents at once; of one content no more than `ROWS` entries are read, and of all some
+`ENTRIES`: a page of contents with very many is short. What no device with a lease and a port serves is no hit.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from protocol.limits import MAX_HIT_NAMES
 from protocol.tracker import Hit, Sort
 
 ROWS = 1_024  # entries of one content that are read for a hit
+ENTRIES = 20_000  # of the contents of one page: some 100 ms
 NAMES = 64  # of one content with more entries than that
 LIVE = "d.lease > :now AND d.port > 0 AND e.generation >= d.generation"
 
@@ -37,6 +38,11 @@ class Held:
     sources: int = 0
     newest: int = 0
     names: list[Name] = field(default_factory=list)
+
+    @property
+    def work(self) -> int:
+        """How many of its entries are read."""
+        return min(self.holders, ROWS)
 
 
 # What most contents are, those of one device under one name, is told by the query that finds them. Joined to a label (n, c).
@@ -62,15 +68,23 @@ _MANY = (
 )
 
 
-def held(database: Database, rows: Iterable[int], now: float) -> dict[int, Held]:
-    """Contents by row; those that nobody serves have no names."""
+def held(
+    database: Database, rows: Iterable[int], now: float, entries: int
+) -> tuple[dict[int, Held], set[int]]:
+    """Contents by row; those that nobody serves have no names. And the rows, the last ones, that were not looked at since those
+    before have so many entries already; never all."""
     params: dict[str, Any] = {"rows": json_list(rows), "now": now, "most": ROWS, "names": NAMES}
-    found = {
-        row[0]: Held(*row)
-        for row in database.query(
-            f"SELECT {_COLUMNS} FROM json_each(:rows) j CROSS JOIN content c ON c.id = j.value", params
-        )
-    }
+    found: dict[int, Held] = {}
+    beyond: set[int] = set()
+    for values in database.query(
+        f"SELECT {_COLUMNS} FROM json_each(:rows) j CROSS JOIN content c ON c.id = j.value", params
+    ):
+        one = Held(*values)
+        if beyond or (found and one.work > entries):
+            beyond.add(one.row)
+            continue
+        entries -= one.work
+        found[one.row] = one
     many = [content.row for content in found.values() if content.holders > ROWS]
     few = json_list(row for row, content in found.items() if content.holders <= ROWS)
     served = database.query(
@@ -101,7 +115,7 @@ def held(database: Database, rows: Iterable[int], now: float) -> dict[int, Held]
         found[row].sources = sources
     for one in several:
         one.sources = min(one.sources, ROWS)
-    return found
+    return found, beyond
 
 
 def sources_of(database: Database, rows: Iterable[int], now: float) -> dict[int, int]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from p2pd.storage.sqlite import Database
-from p2pd.tracker import windows_sqlite
+from p2pd.tracker import hits_sqlite, windows_sqlite
 from p2pd.tracker.entries_sqlite import json_list
 from p2pd.tracker.hits_sqlite import LIVE, LONE, LONE_COLUMNS, Held, held, hit, sources_of
 from p2pd.tracker.search import BadCursor, Key, Page, Place, Query, claim_of, order, sort_key
@@ -61,6 +61,7 @@ class _Search:
         self._now = now
         self._sources = Sources(query)
         self._work = 0
+        self._entries = hits_sqlite.ENTRIES
         self._told: set[int] = set()  # contents that belong to what was looked at for this page, or before it
 
     def page(self) -> Page:
@@ -72,6 +73,8 @@ class _Search:
             if candidates:
                 place = window.place()
                 for found, at in self._ranked(candidates, key, window):
+                    if found is None:
+                        return Page(items, replace(place, key=at))
                     if len(items) == self._limit:
                         return Page(items, items[-1][1])
                     items.append((found, replace(place, key=at)))
@@ -225,8 +228,8 @@ class _Search:
 
     def _ranked(
         self, candidates: Iterable[_Candidate], after: Key, window: Window
-    ) -> Iterator[tuple[Hit, Key]]:
-        """The hits of a window in order, behind a key, each with its own."""
+    ) -> Iterator[tuple[Hit | None, Key]]:
+        """The hits of a window in order, behind a key, each with its own; None where it is enough for one page."""
         bar = order(after) if after else ()
         keyed = []
         for candidate in candidates:
@@ -243,8 +246,16 @@ class _Search:
         for start in range(0, len(keyed), step):
             part = keyed[start : start + step]
             several = [candidate.row for *_, candidate in part if candidate.lone is None]
-            contents = held(self._database, several, self._now) if several else {}
+            contents, beyond = (
+                held(self._database, several, self._now, self._entries) if several else ({}, set())
+            )
+            self._entries -= sum(content.work for content in contents.values())
+            last = after
             for _, key, candidate in part:
+                if candidate.row in beyond:
+                    yield None, last
+                    return
+                last = key
                 content = candidate.lone or contents.get(candidate.row)
                 if content is None or not any(name in candidate.pairs for name, *_ in content.names):
                     continue

@@ -25,6 +25,8 @@ from protocol.tracker import By, Hit, Sort
 
 LABELS = 2_000  # candidates of one page
 ROWS = 1_024  # entries of one content that are read for a hit
+PART = 64  # contents that are read at a time,
+ENTRIES = 20_000  # until they had so many entries: then the page is long enough
 ELSEWHERE = 2  # the last class of matches
 
 
@@ -36,6 +38,7 @@ class _Held:
     sources: int
     newest: int
     names: list[tuple[str, str, int, int]]  # folded, name, row, tier
+    entries: int  # that were read
 
 
 def search(database: Postgres, query: Query, limit: int, now: float) -> Page:
@@ -54,6 +57,7 @@ class _Finder:
         self._terms = query.terms
         self._limit = limit
         self._now = now
+        self._entries = ENTRIES
         self._staged = query.sort is Sort.RELEVANCE and candidates.has_words(query.terms)
 
     def _rows(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
@@ -77,7 +81,7 @@ class _Finder:
                 following = Place(stage=TIERS * (level + 1))
             page = self._ranked(self._contents(rows, stage), start, key, self._limit - len(items), following)
             items += page.items
-            if page.next is None or len(items) == self._limit or len(rows) == LABELS:
+            if page.next is None or len(items) == self._limit or len(rows) == LABELS or self._entries <= 0:
                 return Page(items, page.next)
             start, key = page.next, ()
 
@@ -105,8 +109,10 @@ class _Finder:
             bar = order(after)
             keyed = [pair for pair in keyed if order(pair[0]) > bar]
         items: list[tuple[Hit, Place]] = []
-        for begin in range(0, len(keyed), room):
-            part = keyed[begin : begin + room]
+        for begin in range(0, len(keyed), PART):
+            if self._entries <= 0:
+                return Page(items, replace(start, key=keyed[begin - 1][0]))
+            part = keyed[begin : begin + PART]
             held = self._held([candidate.row for _, candidate in part])
             for key, candidate in part:
                 if len(items) == room:
@@ -230,8 +236,10 @@ class _Finder:
         """A page of contents as they come. `last`: where to go on when the window was full; `names`: the one that each must be
         served under; `homes`: the name row under which each would be listed."""
         items: list[tuple[Hit, Place]] = []
-        for begin in range(0, len(found), self._limit):
-            part = found[begin : begin + self._limit]
+        for begin in range(0, len(found), PART):
+            if self._entries <= 0:
+                return Page(items, found[begin - 1][1])
+            part = found[begin : begin + PART]
             held = self._held([row for row, _ in part])
             for number, (row, after) in enumerate(part, begin):
                 known = held.get(row)
@@ -253,9 +261,10 @@ class _Finder:
     def _held(self, rows: Sequence[int]) -> dict[int, _Held]:
         """Those of these contents that somebody serves."""
         found: dict[int, _Held] = {}
-        for row, *claim, sources, newest, names, folded, ids, tiers in self._rows(
-            "SELECT c.id, c.content_id, c.sha256, c.size, c.files, x.sources, x.newest, y.names, y.folded, y.ids, y.tiers"
-            " FROM content c CROSS JOIN LATERAL (SELECT COUNT(DISTINCT z.device) AS sources, MAX(z.added_at) AS newest,"
+        for row, *claim, sources, newest, entries, names, folded, ids, tiers in self._rows(
+            "SELECT c.id, c.content_id, c.sha256, c.size, c.files, x.sources, x.newest, x.entries, y.names, y.folded, y.ids,"
+            " y.tiers FROM content c"
+            " CROSS JOIN LATERAL (SELECT COUNT(DISTINCT z.device) AS sources, MAX(z.added_at) AS newest, COUNT(*) AS entries,"
             " array_agg(DISTINCT z.name) AS names FROM (SELECT e.device, e.added_at, e.name FROM entry e"
             f" JOIN device d ON d.id = e.device WHERE e.content = c.id AND {LIVE} LIMIT {ROWS}) z) x"
             " CROSS JOIN LATERAL (SELECT array_agg(n.name) AS names, array_agg(n.folded) AS folded,"
@@ -268,7 +277,9 @@ class _Finder:
                 sources,
                 newest,
                 sorted(zip(folded, names, ids, tiers, strict=True)),
+                entries,
             )
+            self._entries -= entries
         return found
 
     def _hit(self, held: _Held, first: Sequence[str]) -> Hit:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from p2pd.storage.sqlite import Database
-from p2pd.tracker import ranking_sqlite
+from p2pd.tracker import hits_sqlite, ranking_sqlite
 from p2pd.tracker.entries_sqlite import head
 from p2pd.tracker.hits_sqlite import LIVE, LONE, LONE_COLUMNS, Held, held, hit
 from p2pd.tracker.registry import Card, Listing
@@ -153,11 +153,16 @@ class _Finder:
         last = rows[-1][2] if len(rows) == self._most else None
         items: list[tuple[Hit, Place]] = []
         step = self._limit + 1
+        entries, before = hits_sqlite.ENTRIES, Place()
         for start in range(0, len(fitting), step):
             part = fitting[start : start + step]
             asked = dict.fromkeys(row for row, _ in part if row not in lone)
-            contents = held(self._database, asked, self._now) if asked else {}
+            contents, beyond = held(self._database, asked, self._now, entries) if asked else ({}, set())
+            entries -= sum(content.work for content in contents.values())
             for row, place in part:
+                if row in beyond:
+                    return Page(items, before)
+                before = place
                 content = lone.get(row) or contents.get(row)
                 if (
                     content is None

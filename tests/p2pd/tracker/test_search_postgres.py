@@ -100,6 +100,23 @@ def test_a_content_that_many_hold_is_counted_up_to_a_bound(
     assert len(registry.holders(b"\x01" * 32, b"", 9, 0.0)) == 6
 
 
+@pytest.mark.parametrize("by", [By.TEXT, By.ALL, By.ID])
+def test_contents_with_very_many_names_make_short_pages(
+    registry: PostgresRegistry, monkeypatch: pytest.MonkeyPatch, by: By
+) -> None:
+    monkeypatch.setattr(search_postgres, "ENTRIES", 10)
+    monkeypatch.setattr(search_postgres, "PART", 2)
+    same = [(b"\x01" * 31 + bytes([n]), f"alpha {i}") for n in range(9) for i in range(6)]
+    join(registry, 1, *(Entry(content_id, content_id, 5, name, 1) for content_id, name in same))
+    text = {By.TEXT: "alpha", By.ALL: "", By.ID: "01" * 20}[by]
+    page = registry.search(search.parse(Search(0, by, text)), 100, 0.0)
+    assert len(page.items) <= 2
+    assert page.next is not None
+    hits = find(registry, text, by)
+    assert sorted(hit.content_id[31] for hit in hits) == list(range(9))
+    assert all(len(hit.names) == 6 for hit in hits)
+
+
 def test_holders_and_members_are_those_with_a_lease(registry: PostgresRegistry) -> None:
     join(registry, 1, entry(1, "alpha"))
     join(registry, 2, entry(1, "alpha"))

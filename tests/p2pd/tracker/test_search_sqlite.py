@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from p2pd.storage.sqlite import MEMORY
-from p2pd.tracker import entries_sqlite, ranking_sqlite, search_sqlite, windows_sqlite
+from p2pd.tracker import entries_sqlite, hits_sqlite, ranking_sqlite, search_sqlite, windows_sqlite
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.search import parse
 from protocol.searching import fold
@@ -40,6 +40,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking_sqlite, "EXACT", 2)
     monkeypatch.setattr(entries_sqlite, "TIERS", (2, 3))
     monkeypatch.setattr(search_sqlite, "ROWS", 3)
+    monkeypatch.setattr(hits_sqlite, "ENTRIES", 4)
 
 
 def fill(shares: list[tuple[int, str, int]]) -> SqliteRegistry:
@@ -109,6 +110,21 @@ def test_an_empty_page_is_not_the_end(registry: SqliteRegistry) -> None:
     assert first.next is not None
     assert [hit.content_id[0] for hit in find(registry, "alpha")] == [20]
     assert [hit.content_id[0] for hit in find(registry, by=By.ALL)] == [20]
+
+
+@pytest.mark.parametrize("by", [By.TEXT, By.ALL, By.ID])
+def test_contents_with_very_many_names_make_short_pages(
+    registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch, by: By
+) -> None:
+    """One device could give a few contents all the names it may list: a page that read them all would take seconds."""
+    monkeypatch.setattr(hits_sqlite, "ENTRIES", 10)
+    same = [(b"\x01" * 31 + bytes([n]), f"alpha {i}") for n in range(9) for i in range(6)]
+    join(registry, 1, *(Entry(content_id, content_id, 5, name, 1) for content_id, name in same))
+    text = {By.TEXT: "alpha", By.ALL: "", By.ID: "01" * 20}[by]
+    assert len(registry.search(parse(Search(0, by, text)), 100, 0.0).items) == 1
+    hits = find(registry, text, by)
+    assert sorted(hit.content_id[31] for hit in hits) == list(range(9))
+    assert all(len(hit.names) == 6 for hit in hits)
 
 
 def test_each_hit_knows_where_to_go_on(registry: SqliteRegistry) -> None:

@@ -1,8 +1,9 @@
 """Who waits for what: wishes of devices, matched with what is published by an index of what names must hold. In memory only.
 
 The rule: one waiting question a device; a newer one answers the older with nothing. A batch of entries costs one look for each distinct
-needle in all its names together, however many wishes share it, and nothing when nobody waits. What was published before is
-looked up in the registry by and by, a bounded number at a time. Any thread may call; time is an argument.
+needle in all its names together, however many wishes share it, and nothing when nobody waits; beyond `PAIRS` of a wish and an entry
+it compares nothing more, and the wishes are looked up instead. What was published before is looked up in the registry by and by, a
+bounded number at a time. Any thread may call; time is an argument.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ HEAD = 5  # characters of a needle by which the index finds it
 FEW = 96  # heads that are looked for one by one; with more it is cheaper to cut the names into pieces of their lengths
 LOOK_AGAIN_SECONDS = 5.0
 LOOK_UPS = 10  # wishes that are looked up in one call
+PAIRS = 4_000  # of a wish and an entry that one batch compares: some 10 ms
 LOOKED_AT = 4  # hits of each: one that another device has is enough
 Key = tuple[bytes, int]
 """A wish: the device, and its position in the question."""
@@ -54,6 +56,7 @@ class Wants:
         self._by_length: dict[int, set[str]] = {}  # the heads
         self._exact: dict[By, dict[str, set[Key]]] = {By.ID: {}, By.SHA256: {}, By.NAME: {}}
         self._due: deque[Key] = deque()
+        self._queued: set[Key] = set()  # what is in it
 
     def __len__(self) -> int:
         """Devices that wait."""
@@ -84,7 +87,7 @@ class Wants:
             self.count += len(queries)
             for index, query in enumerate(queries):
                 self._index(query).setdefault(_needle(query), set()).add((device_id, index))
-                self._due.append((device_id, index))
+                self._look_later((device_id, index))
             return True
 
     def gone(self, session: object) -> None:
@@ -117,9 +120,9 @@ class Wants:
             if now - self._looked < LOOK_AGAIN_SECONDS:
                 return
             self._looked = now
-            self._due = deque(
-                (name, index) for name, one in self._waiting.items() for index in range(len(one.queries))
-            )
+            for name, one in self._waiting.items():
+                for index in range(len(one.queries)):
+                    self._look_later((name, index))
 
     def look_elsewhere(self, registry: Registry, now: float) -> None:
         """Looks again when a shared registry has more or less than at the last call: other trackers may have told it of something.
@@ -148,11 +151,18 @@ class Wants:
 
     # -- inside -------------------------------------------------------------------------------------------
 
+    def _look_later(self, *keys: Key) -> None:
+        for key in keys:
+            if key not in self._queued:  # however often somebody asks
+                self._queued.add(key)
+                self._due.append(key)
+
     def _next(self, most: int) -> list[tuple[Key, Query]]:
         found: list[tuple[Key, Query]] = []
         with self._lock:
             while self._due and len(found) < most:
                 key = self._due.popleft()
+                self._queued.discard(key)
                 waiting = self._waiting.get(key[0])
                 if waiting is not None and key[1] < len(waiting.queries):
                     found.append((key, waiting.queries[key[1]]))
@@ -185,12 +195,16 @@ class Wants:
 
     def _candidates(self, entries: Sequence[Entry]) -> Iterator[tuple[Key, Entry, str]]:
         """Pairs of a wish and an entry that it may mean, and the entry's folded name."""
+        pairs = 0
         if self._heads:
             names = [fold(entry.name) for entry in entries]
             for needle, keys in self._present("\n".join(names)):
-                for entry, folded in zip(entries, names, strict=True):
-                    if needle in folded:
-                        yield from ((key, entry, folded) for key in tuple(keys))
+                holding = [i for i, folded in enumerate(names) if needle in folded] if pairs < PAIRS else []
+                pairs += len(holding) * len(keys)
+                if pairs >= PAIRS:
+                    self._look_later(*keys)
+                    continue
+                yield from ((key, entries[i], names[i]) for i in holding for key in tuple(keys))
         ids, hashes, exact = (self._exact[by] for by in (By.ID, By.SHA256, By.NAME))
         for entry in entries if ids or hashes or exact else ():
             owners = [
@@ -198,7 +212,11 @@ class Wants:
                 *hashes.get(entry.sha256.hex()[:8], ()),
                 *exact.get(entry.name, ()),
             ]
-            yield from ((key, entry, "") for key in owners)
+            pairs += len(owners)
+            if pairs < PAIRS:
+                yield from ((key, entry, "") for key in owners)
+            else:
+                self._look_later(*owners)
 
     def _present(self, text: str) -> list[tuple[str, set[Key]]]:
         """The needles that a text holds."""

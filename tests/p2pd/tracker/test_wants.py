@@ -141,6 +141,42 @@ def test_what_is_there_already_is_looked_up_a_few_at_a_time(registry: SqliteRegi
     assert wants.pending == 1
 
 
+@pytest.mark.parametrize(
+    ("one", "hit"), [(wish("alpha", without=["zeta"]), "alpha"), (wish("05050505", By.ID), "beta")]
+)
+def test_one_batch_compares_so_many_and_the_rest_is_looked_up(
+    registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch, one: Wish, hit: str
+) -> None:
+    """Wishes that everything nearly matches, of a few devices, made each batch of others take seconds."""
+    compared: list[str] = []
+    plain = wants_module._matches
+    monkeypatch.setattr(
+        wants_module, "_matches", lambda query, *rest: compared.append(query.text) or plain(query, *rest)
+    )
+    monkeypatch.setattr(wants_module, "PAIRS", 10)
+    wants = Wants()
+    park(wants, ONE, *[one] * 9)
+    wants.look_up(registry, 0.0)
+    assert wants.pending == 0
+    wants.published(TWO, [entry(f"{hit} {number}") for number in range(9)])
+    assert len(compared) <= 10
+    assert wants.pending == 9
+    join(registry, 2, contract_entry(5, hit))
+    wants.look_up(registry, 0.0)
+    assert told(wants) == [(ONE[:1], Wanted(7, list(range(9))))]
+
+
+def test_asking_again_and_again_queues_a_wish_once(registry: SqliteRegistry) -> None:
+    wants = Wants()
+    for _ in range(100):
+        park(wants, ONE, wish("alpha"), wish("beta"))
+        wants.published(TWO, [entry("gamma")])
+    assert wants.pending == 2
+    wants.look_up(registry, 0.0)
+    park(wants, ONE, wish("alpha"))
+    assert wants.pending == 1
+
+
 def test_wishes_are_bounded() -> None:
     wants = Wants(most=3)
     park(wants, ONE, wish("alpha"), wish("beta"))

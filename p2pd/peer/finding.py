@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from p2pd.peer.merging import Pages, Part, key_of, merge, united
+from p2pd.peer.merging import Pages, Part, key_of, merge, plainly_named, united
 from p2pd.peer.trackers import TrackerClient
 from p2pd.storage.state import Published, Share, State
 from protocol.control import Reference, parse_reference
@@ -120,6 +120,8 @@ class Finder:
         hits, following = merge(parts, limit, key_of(query.by, query.sort, wanted), session)
         if following:  # whoever was silent may be back by then
             following.update(silent)
+        if query.by is not By.ALL:  # which is in order of the first names
+            hits = [plainly_named(hit) for hit in hits]
         return Answer(hits, self._pages.write(following, session, several=len(self._trackers) > 1), faults)
 
     async def _search_one(

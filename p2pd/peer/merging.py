@@ -14,6 +14,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from protocol.errors import Fault
 from protocol.limits import MAX_HIT_NAMES
 from protocol.searching import Terms, fold
@@ -146,6 +148,20 @@ def united(hits: list[Hit]) -> Hit:
         max(hit.added_at for hit in hits),
         first.files,
     )
+
+
+def plainly_named(hit: Hit) -> Hit:
+    """A name that is another one of the same content with something before it, such as `downloaded_report.pdf`, comes after
+    that: whoever has it downloaded shares it so, and the next one should not have to download a `downloaded_downloaded_` one.
+    """
+    if len(hit.names) == 1:
+        return hit
+    longer = {
+        name for name in hit.names if any(name != other and name.endswith(other) for other in hit.names)
+    }
+    if hit.names[0] not in longer:
+        return hit
+    return structs.replace(hit, names=sorted(hit.names, key=longer.__contains__))
 
 
 def key_of(by: By, sort: Sort, wanted: Terms | None) -> Callable[[Hit], Key]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pd.peer import merging as merging_module
-from p2pd.peer.merging import Pages, Part, Seen, key_of, merge, read_cursor, write_cursor
+from p2pd.peer.merging import Pages, Part, Seen, key_of, merge, plainly_named, read_cursor, write_cursor
 from protocol.errors import Fault
 from protocol.searching import terms
 from protocol.tracker import By, Hit, Sort
@@ -161,3 +161,17 @@ def test_other_orders(by: By, hits: list[Hit]) -> None:
     key = key_of(by, Sort.RELEVANCE, None)
     mixed = hits[::-1]
     assert sorted(mixed, key=key) == hits
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["downloaded_a.txt", "a.txt"], ["a.txt", "downloaded_a.txt"]),
+        (["x/a.txt", "downloaded_a.txt", "b", "a.txt"], ["b", "a.txt", "x/a.txt", "downloaded_a.txt"]),
+        (["b", "downloaded_a.txt", "a.txt"], ["b", "downloaded_a.txt", "a.txt"]),
+        (["a.txt"], ["a.txt"]),
+    ],
+)
+def test_the_name_without_a_prefix_comes_first(names: list[str], shown: list[str]) -> None:
+    one = hit(1, "a")
+    assert plainly_named(Hit(one.content_id, one.sha256, 1, names, 1, 1)).names == shown

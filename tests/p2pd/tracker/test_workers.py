@@ -71,6 +71,23 @@ def test_what_fails_is_told_and_the_next_is_served(bench: Bench) -> None:
     assert bench.turn_until(2) == [error, "next"]
 
 
+def test_many_connections_cannot_have_very_much_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One member may have a hundred connections: what waited for all of them was no longer small."""
+    monkeypatch.setattr(module, "WAITING_ALL", 3)
+    go = threading.Event()
+    for key in "abc":
+        bench.submit(key, lambda: go.wait(SECONDS))
+    assert [bench.submit("a", lambda: "x") for _ in range(4)] == [True, True, True, False]
+    assert [bench.submit("b", lambda: "x") for _ in range(2)] == [True, False]
+    bench.workers.forget("a")
+    assert [bench.submit("c", lambda: "x") for _ in range(3)] == [True, True, False]
+    go.set()
+    bench.turn_until(6)
+    assert bench.submit("a", lambda: go.wait(SECONDS))
+    assert [bench.submit("a", lambda: "x") for _ in range(3)] == [True, True, True]
+    bench.turn_until(10)
+
+
 def test_what_waits_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAITING", 2)
     go = threading.Event()

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from p2pd.net.addresses import Network, holds, source_key
+from p2pd.net.networks import Networks
 from protocol import limits
 from protocol.errors import Refusal
 
@@ -122,7 +123,7 @@ class Admission:
         self._lock = threading.Lock()
         self._sources: OrderedDict[str, _Source] = OrderedDict()
         self._known: OrderedDict[str, float] = OrderedDict()
-        self._networks: dict[Network, float] = {}
+        self._networks: Networks[float] = Networks()  # until when
         self._connections = 0
         self._unauthenticated = 0
         self._half_open = 0
@@ -267,7 +268,7 @@ class Admission:
     def ban_only(self, networks: Mapping[Network, float], now: float) -> None:
         """Ban these by hand, each for so many seconds, and no others. Whoever keeps the list has bounded it."""
         with self._lock:
-            self._networks = {network: now + seconds for network, seconds in networks.items()}
+            self._networks = Networks((network, now + seconds) for network, seconds in networks.items())
 
     def forgive(self, network: Network) -> bool:
         """Lift the bans by failures from the addresses of a network; False if there was none."""
@@ -341,10 +342,7 @@ class Admission:
 
     def _ban_left(self, address: str, source: _Source | None, now: float) -> float:
         until = source.banned_until if source is not None else float("-inf")
-        if self._networks:
-            ends = (end for network, end in self._networks.items() if holds(network, address))
-            until = max([until, *ends])
-        return max(0.0, until - now)
+        return max(0.0, max([until, *self._networks.holding(address)]) - now)
 
     def _ban_verdict(self, address: str, source: _Source, now: float) -> Verdict | None:
         return self._as_ban(self._ban_left(address, source, now))

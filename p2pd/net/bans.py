@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from p2pd.net.addresses import Network, holds, parse_network
+from p2pd.net.networks import Networks
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.ids import before_prefix, device_from_text, device_text
 
@@ -90,6 +91,7 @@ class Bans:
         self._bans: dict[str, Ban] = {}
         self._devices: dict[bytes, Ban] = {}
         self._networks: list[tuple[Network, Ban]] = []
+        self._holding: Networks[Ban] = Networks()
         self.changed: Callable[[], object] = _nothing
 
     def replace(self, bans: Iterable[Ban]) -> bool:
@@ -107,6 +109,7 @@ class Bans:
                     self._devices[device] = ban
                 else:
                     self._networks.append((parse_network(ban.subject), ban))
+            self._holding = Networks(self._networks)
         self.changed()
         return True
 
@@ -115,7 +118,7 @@ class Bans:
         with self._lock:
             found = [ban for ban in (self._devices.get(device_id),) if ban is not None]
             if host:
-                found += [ban for network, ban in self._networks if holds(network, host)]
+                found += self._holding.holding(host)
         found = [ban for ban in found if ban.until > now]
         return max(found, key=lambda ban: ban.until) if found else None
 

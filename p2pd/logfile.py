@@ -1,12 +1,14 @@
 """The log in files of its own: one that grows, and some older ones, `p2pd.log.1` the newest of these.
 
-The rule: private (0600), bounded (`count` older files of `size` octets), and never a reason to stop: a disk that refuses costs lines,
-which are counted and told when it takes them again. The caller serialises calls.
+The rule: private (0600, its user's own), bounded (`count` older files of `size` octets), and never a reason to stop: a disk that
+refuses costs lines, which are counted and told when it takes them again. The caller serialises calls.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,8 +34,12 @@ class LogFile:
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        self._fd = os.open(self.path, flags, 0o600)
-        self._written = os.fstat(self._fd).st_size
+        fd = os.open(self.path, flags, 0o600)
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode) and status.st_uid != os.geteuid():
+            os.close(fd)
+            raise PermissionError(errno.EPERM, "it belongs to another user")
+        self._fd, self._written = fd, status.st_size
 
     def write(self, text: str) -> None:
         """One line or several, each with its end. Raises nothing."""

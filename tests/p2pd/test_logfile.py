@@ -36,6 +36,15 @@ def test_what_was_there_is_gone_on_with(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "one\ntwo\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_file_that_another_user_put_there_gets_no_lines(tmp_path: Path) -> None:
+    (tmp_path / "log").touch(0o666)
+    os.chown(tmp_path / "log", 65534, 65534)
+    with pytest.raises(Fault, match="belongs to another user"):
+        LogFile(tmp_path / "log", 100, 1)
+    assert (tmp_path / "log").read_bytes() == b""
+
+
 def test_no_older_ones(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "log", 5, 0)
     log.write("a long line\n")

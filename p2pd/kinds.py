@@ -22,7 +22,7 @@ from protocol.sizes import parse_rate
 MAX_SHOWN = 60  # characters of a wrong value that a message repeats
 _SIZE = re.compile(r"(\d{1,12})([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _DATABASES = ("postgresql://", "postgres://")
-_USER_PASSWORD = re.compile(r"^(\w+://[^:@/]*):[^@/]*@")
+_USER_PASSWORD = re.compile(r"^(\w+://[^:@/?]*):.*@")  # even with signs in it that make it no address
 _OPTION_PASSWORD = re.compile(r"(password=)[^&]*")
 
 Reader = Callable[[Any, str], Any]

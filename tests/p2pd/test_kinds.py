@@ -121,6 +121,7 @@ def test_a_wrong_registry_is_not_repeated() -> None:
         ("postgresql://u:secret@h:1/d", "postgresql://u:***@h:1/d"),
         ("postgres://u:se?c:ret@h/d", "postgres://u:***@h/d"),
         ("postgresql:///d?host=h&password=secret&sslmode=x", "postgresql:///d?host=h&password=***&sslmode=x"),
+        ("postgresql://u:se/c@ret@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u@h/d", "postgresql://u@h/d"),
         ("/srv/a:b@c.db", "/srv/a:b@c.db"),
         (None, None),

@@ -12,7 +12,7 @@ import sys
 
 from p2pctl.exitcodes import combine
 from p2pctl.units import format_size
-from protocol.display import safe
+from protocol.display import hidden, safe
 from protocol.errors import Fault
 
 TYPE_CHECKING = False
@@ -316,7 +316,18 @@ def _json(value: object) -> str:
         from json import JSONEncoder
 
         _encode = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-    return _encode(value)
+    text = _encode(value)
+    if text.isascii() and text.isprintable():
+        return text
+    # What a terminal would obey, or not show, is written by its number: to a program it is the same.
+    return "".join(_numbered(c) if hidden(c) else c for c in text)
+
+
+def _numbered(character: str) -> str:
+    code = ord(character)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    return f"\\u{0xD7C0 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def _cell(value: object, terminal: bool) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from p2pctl import render
 from p2pctl.render import Output, View
+from protocol.display import hidden
 from protocol.errors import Fault
 from tests.fakes.screens import FakeTerminal
 
@@ -54,6 +55,17 @@ def test_json_is_raw_utf8_and_keeps_stray_octets(capsysbinary: pytest.CaptureFix
         "next": None,
         "warnings": [],
     }
+
+
+def test_json_holds_nothing_that_a_terminal_obeys(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    name = "a\x1b[1m\x7f\x9b2J\u202eb\u200b\U000e0041ä"
+    for shape in ("json", "jsonl"):
+        assert run(shape, [{**ITEM, "name": name}]) == 0
+        out = capsysbinary.readouterr().out
+        assert [c for c in out.decode().rstrip("\n") if hidden(c)] == []
+        assert "ä" in out.decode()
+        document = json.loads(out)
+        assert (document["items"][0] if shape == "json" else document)["name"] == name
 
 
 def test_json_without_items_is_still_a_document(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -33,6 +33,13 @@ def asking(client: Callable[[], Client]) -> Callable[[str, str], Iterable[Candid
     return ask
 
 
+def _plain(name: str) -> bool:
+    """Does it mean this file when it is typed: not an option, not `#3` of the shell, not an id or the beginning of one?"""
+    from protocol.ids import MIN_PREFIX, is_hex
+
+    return name[:1] not in "-#" and not (len(name) >= MIN_PREFIX and is_hex(name.lower()))
+
+
 def _contents(kind: str) -> Callable[[Client, str, str], Iterator[Candidate]]:
     def candidates(client: Client, text: str, _: str) -> Iterator[Candidate]:
         from p2pctl.completing import Candidate
@@ -45,7 +52,7 @@ def _contents(kind: str) -> Callable[[Client, str, str], Iterator[Candidate]]:
             if value != item["name"]:
                 if not exact:
                     yield Candidate(value, f"{item['name']}, {size}")
-            elif exact or value.startswith("-"):  # what looks like an option needs the long form
+            elif exact or not _plain(value):
                 yield Candidate(EXACT + value, size)
             else:
                 yield Candidate(value, size)

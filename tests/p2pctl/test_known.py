@@ -48,6 +48,15 @@ def test_an_exact_name_that_was_begun_so_and_one_that_looks_like_an_option(
     assert [each.value for each in asking(lambda: client)("found", "")] == ["name:-x", "a", ID]
 
 
+@pytest.mark.parametrize("name", ["#3", "deadbeef", "AB" * 32])
+def test_a_name_that_means_something_else_when_typed_comes_as_a_name(
+    daemon: Daemon, client: Client, name: str
+) -> None:
+    daemon.on["complete"] = page(item(name), item("dead"))
+    values = [each.value for each in asking(lambda: client)("found", "")]
+    assert values == [f"name:{name}", "dead"]
+
+
 def test_transfers_in_the_states_that_fit(daemon: Daemon, client: Client) -> None:
     transfers = [{"transfer": f"t-{n}", "name": f"n{n}", "state": "paused"} for n in (12, 1, 2)]
     daemon.on["transfers"] = page(*transfers)

@@ -97,7 +97,7 @@ def test_ctrl_c_stops_the_wait_and_not_the_download(swarm: Swarm, pair: tuple[Da
         terminal.expect(PROMPT)
         terminal.type(CTRL_C)
         terminal.expect(PROMPT)
-        terminal.type("wa" + TAB)
+        terminal.type("wai" + TAB)
         terminal.expect(" wait", passing=False)
         terminal.type(TAB)
         terminal.expect(" wait t-1")

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import array
 import logging
+import mmap
 import os
 import socket
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -59,6 +60,7 @@ BUSY_SECONDS = 0.005  # while a stranger is connected or somebody has used half 
 SLICE = (
     256  # of the connections that have settled, looked at in one scan, and those at most each CALM_SECONDS
 )
+GROWTH = 64 << 20  # octets that this process may grow by until all are looked at
 
 _TCP_INFO = 11  # <netinet/tcp.h>
 _TCP_INFO_SIZE = 136
@@ -110,8 +112,15 @@ class Warden:
 
     counts_octets = sys.platform == "linux"
 
-    def __init__(self, admission: Admission | None = None, budget: Budget = LISTENER_BUDGET) -> None:
+    def __init__(
+        self,
+        admission: Admission | None = None,
+        budget: Budget = LISTENER_BUDGET,
+        resident: Callable[[], int] | None = None,
+    ) -> None:
         self._admission = admission
+        self._resident = resident or resident_octets
+        self._looked_at = self._resident()  # what this process held when all were looked at
         self._budget = budget
         self._watched: dict[int, _Watched] = {}
         self._hot: set[int] = set()  # descriptors to look at in every scan
@@ -187,7 +196,8 @@ class Warden:
         """Look at connections and cut those over their budget. Call it every `pause` seconds.
 
         Strangers, condemned ones and those that used half of their budget are looked at each time, of the others a slice: with
-        thousands of members a look at all would take most of a core. A round over 10,000 takes two seconds.
+        thousands of members a look at all would take most of a core. A round over 10,000 takes two seconds, in which one could pour in
+        gigabytes: so all are looked at, too, when the process has grown by GROWTH since they were.
         """
         cuts = []
         pause = IDLE_SECONDS
@@ -216,6 +226,11 @@ class Warden:
 
     def _slice(self, now: float) -> list[int]:
         """The settled connections whose turn it is."""
+        resident = self._resident()
+        if resident - self._looked_at > GROWTH:
+            self._looked_at = resident
+            return list(self._watched)
+        self._looked_at = min(self._looked_at, resident)
         if now < self._next_slice:
             return []
         self._next_slice = now + CALM_SECONDS * 0.9  # a scan that is a little early still has its slice
@@ -275,6 +290,15 @@ class Warden:
             held -= _octets_waiting(fd)  # in the kernel's buffer: bounded there
         used = held / budget
         return ("sent more than its queue may hold" if used > 1 else ""), used, moved
+
+
+def resident_octets() -> int:
+    """What this process holds in memory (proc(5), statm); 0 where nobody tells."""
+    try:
+        with open("/proc/self/statm", "rb") as stream:
+            return int(stream.read().split()[1]) * mmap.PAGESIZE
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _identify(fd: int) -> tuple[tuple[int, object] | None, str]:

@@ -14,10 +14,9 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from p2pd.net import options
-from p2pd.net import warden as warden_module
 from p2pd.net.admission import Admission, AdmissionLimits
 from p2pd.net.context import make_context
-from p2pd.net.warden import CALM_SECONDS, EVENTS, IDLE_SECONDS, Budget, Cut, Warden
+from p2pd.net.warden import EVENTS, Budget, Cut, Warden
 from protocol.limits import KIB, MIB
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
@@ -366,32 +365,3 @@ def test_the_pause_is_short_while_a_stranger_is_there() -> None:
     assert busy < warden.pause <= idle
     client.close()
     server.close()
-
-
-def test_many_settled_connections_are_looked_at_in_slices_and_strangers_each_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(warden_module, "SLICE", 3)
-    warden = Warden(budget=Budget(held_octets=1000, stranger_octets=1000))
-    pairs = [pair() for _ in range(8)]
-    for _, server in pairs[:7]:
-        warden.on_event(accepted(server.fileno()), 0.0)
-        warden.authenticated(server.fileno())
-    now = 0.0
-    while warden.pause != IDLE_SECONDS:  # they come as strangers; then a round over all of them
-        warden.scan(now := now + 0.1)
-    warden.on_event(accepted(pairs[7][1].fileno()), now)
-    flood = bytes(3000)
-    for client, server in pairs:
-        client.sendall(flood)
-        assert len(server.recv(len(flood), socket.MSG_WAITALL)) == len(flood)
-    first = warden.scan(now := now + 0.1)
-    assert pairs[7][1].fileno() in {cut.fd for cut in first}
-    assert len(first) == 1 + 3
-    assert warden.pause == CALM_SECONDS  # the round is not over
-    assert warden.scan(now + CALM_SECONDS / 2) == []
-    assert len(warden.scan(now + CALM_SECONDS)) == 3
-    assert len(warden.scan(now + 2 * CALM_SECONDS)) == 1
-    for client, server in pairs:
-        client.close()
-        server.close()

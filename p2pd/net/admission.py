@@ -148,9 +148,9 @@ class Admission:
             key = source_key(address)
             source = self._source(key, now)
             known = self._is_known(key, now)
-            verdict = self._no_entry(address, source, known, now)
-            if verdict is None:
-                verdict = self._banned_by_hand(address, now)
+            verdict = self._banned(address, source, now)
+            if verdict is None:  # not `or`: a refusal is false
+                verdict = self._room(source, known)
             if verdict is None:
                 own = source.known_accepts if known else source.accepts
                 wait = max(own.wait(now), 0.0 if known else self._accepts.wait(now))
@@ -170,7 +170,7 @@ class Admission:
             source.connections += 1
             self._connections += 1
             self._unauthenticated += 1
-            return self._told(self._no_entry(address, source, self._is_known(key, now), now))
+            return self._told(self._room(source, self._is_known(key, now)))
 
     def settled(self, address: str) -> None:
         """A connection of this address has authenticated; it no longer counts among the strangers."""
@@ -317,14 +317,11 @@ class Admission:
         self._refused += 1
         return verdict
 
-    def _no_entry(self, address: str, source: _Source, known: bool, now: float) -> Verdict | None:
-        left = max(0.0, source.banned_until - now)
-        banned = self._as_ban(left)  # not `or`: a refusal is false
-        return self._room(source, known) if banned is None else banned
-
-    def _banned_by_hand(self, address: str, now: float) -> Verdict | None:
-        """A few of them a second are let in as far as their HELLO, whose answer tells them why."""
-        left = self._ban_left(address, None, now)
+    def _banned(self, address: str, source: _Source, now: float) -> Verdict | None:
+        """A few of them a second are let in as far as their HELLO, whose answer tells them why: who mistyped a password would else
+        look for the fault in the network.
+        """
+        left = self._ban_left(address, source, now)
         if left > 0.0 and self._told_of_bans.wait(now) == 0.0:
             self._told_of_bans.take()
             left = 0.0

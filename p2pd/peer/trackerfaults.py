@@ -53,6 +53,9 @@ def _banned(endpoint: Endpoint, lost: Lost) -> Fault:
     return Fault(
         "refused",
         f"the tracker at {endpoint} has banned this device or its network{left}{reason}",
-        "whoever runs it can lift that with p2pctl unban",
+        "whoever runs it can lift that with p2pctl unban"
+        if lost.code == "banned"
+        else "several tries with a wrong password do that too: compare the key check of `p2pctl status` on both machines;"
+        " or whoever runs it banned the network, and can lift that with p2pctl unban",
         {"retry_s": lost.retry_s},
     )

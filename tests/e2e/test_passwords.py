@@ -174,3 +174,19 @@ def test_key_that_others_can_read(swarm: Swarm) -> None:
     alice.launch()
     assert alice.wait() == 8
     assert "chmod 600" in alice.log.read_text()
+
+
+def test_several_tries_with_a_wrong_password_are_told_as_what_they_are(swarm: Swarm) -> None:
+    """Who mistypes it at each start is kept out for a minute, and must not have to look for the fault in the network."""
+    tracker = swarm.tracker()
+    wrong = swarm.make("wrong", "peer", "--tracker", tracker.address)
+    wrong.password = ["--password-file", str(write_password(swarm.directory / "other", PASSWORD.title()))]
+    for number in range(4):
+        wrong.start()
+        result = wrong.ctl("--json", "search", "anything")
+        if number < 3:
+            assert (result.status, result.error["code"]) == (8, "auth")
+        assert wrong.end() == 0
+    assert (result.status, result.error["code"]) == (13, "refused")
+    assert "banned" in result.error["message"]
+    assert "wrong password" in result.error["hint"]

@@ -222,7 +222,7 @@ def test_three_wrong_proofs_ban_for_a_minute_then_two_up_to_an_hour() -> None:
     for _ in range(9):
         assert [guess(admission, "10.0.0.1", now) for _ in range(2)] == [0.0, 0.0]
         bans.append(guess(admission, "10.0.0.1", now))
-        refused = admission.allow_connection("10.0.0.1", now)
+        refused = admission.allow_hello("10.0.0.1", now)
         assert not refused
         assert refused.code == Refusal.BANNED
         assert refused.retry_seconds == pytest.approx(bans[-1])
@@ -309,7 +309,9 @@ def test_bans_by_failures_are_listed_and_forgiven() -> None:
         for _ in range(3):
             guess(admission, where, NOW)
     assert admission.bans(NOW) == [("10.0.0.1", 60.0), ("2001:db8::/64", 60.0)]
-    assert not admission.opened("10.0.0.1", NOW)
+    told = [bool(admission.allow_connection("10.0.0.1", NOW)) for _ in range(20)]
+    assert told == [True] * limits.BANS_TOLD_BURST + [False] * (20 - limits.BANS_TOLD_BURST)
+    assert not admission.allow_hello("10.0.0.1", NOW)
     assert not admission.forgive(parse_network("10.0.0.2"))
     assert admission.forgive(parse_network("10.0.0.0/24"))
     assert admission.forgive(parse_network("2001:db8::1"))

@@ -58,6 +58,11 @@ def test_a_banned_address_is_told_more_than_that_nobody_answers(net: Net) -> Non
     for _ in range(3):
         net.admission.failed(HOST, net.clock())
     lost = net.dial(port).closed.get()
+    assert (lost.code, lost.refusal) == ("refused", Refusal.BANNED)
+    assert 0 < lost.retry_s <= limits.BAN_SECONDS_FIRST + 1
+    while net.admission.allow_connection(HOST, net.clock()):
+        pass  # too often, and there is not even an answer
+    lost = net.dial(port).closed.get()
     assert (lost.code, lost.refusal) == ("unreachable", Refusal.BUSY)
     assert "hung up" in lost.text
 

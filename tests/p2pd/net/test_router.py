@@ -48,13 +48,20 @@ def test_a_wrong_password_is_refused_counted_and_then_banned(net: Net, handler: 
     assert retries == [0, 0, int(limits.BAN_SECONDS_FIRST)]
     assert half_open(net) == 0
     assert net.admission.banned(HOST, net.clock()) > 0
-    # From now on the door stays closed, whatever he has.
-    late = net.stranger(port, immediate=1, reconnect_ivl=-1)
-    monitor = late.socket.get_monitor_socket(
+    # From now on nothing is tried, whatever he has: he is told for how long, a few times a second, then not even that.
+    late = net.stranger(port)
+    late.send(make_initiator("alice").hello())
+    code, retry = parse_refuse(late.receive())
+    assert code == Refusal.BANNED
+    assert 0 < retry <= limits.BAN_SECONDS_FIRST + 1
+    while net.admission.allow_connection(HOST, net.clock()):
+        pass
+    later = net.stranger(port, immediate=1, reconnect_ivl=-1)
+    monitor = later.socket.get_monitor_socket(
         zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     )
     assert monitor.poll(10_000)
-    late.socket.disable_monitor()
+    later.socket.disable_monitor()
     monitor.close(linger=0)
     assert not handler.openings.items
     net.advance(limits.BAN_SECONDS_FIRST + 1)

@@ -6,7 +6,7 @@ The rule: a page asks for all of its contents at once; of one content no more th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,21 +59,32 @@ _LIVE_OF_NAME = (
     "FROM (SELECT e.added_at FROM entry e CROSS JOIN device d ON d.id = e.device"
     f" WHERE e.content = :row AND e.name = m.name AND {LIVE} LIMIT :most)"
 )
-# the names are found by jumping along the index, so that the holders of one do not hide the others
+# The names are found by jumping along the index, so that the holders of one do not hide the others. Those that the search came by are
+# looked at in any case: else whoever lists a content under a thousand names hides it from all who know it by another.
 _MANY = (
-    "WITH RECURSIVE m(name) AS (SELECT MIN(name) FROM entry WHERE content = :row UNION ALL"
-    " SELECT (SELECT MIN(name) FROM entry WHERE content = :row AND name > m.name) FROM m WHERE m.name IS NOT NULL LIMIT :names)"
+    "WITH RECURSIVE n(name) AS (SELECT MIN(name) FROM entry WHERE content = :row UNION ALL"
+    " SELECT (SELECT MIN(name) FROM entry WHERE content = :row AND name > n.name) FROM n WHERE n.name IS NOT NULL LIMIT :most),"
+    " m(name) AS (SELECT name FROM n UNION SELECT value FROM json_each(:wanted))"
     f" SELECT :row, name, sources, newest FROM (SELECT m.name, (SELECT COUNT(*) {_LIVE_OF_NAME}) AS sources,"
     f" (SELECT MAX(added_at) {_LIVE_OF_NAME}) AS newest FROM m WHERE m.name IS NOT NULL) WHERE sources"
+)
+_LIVE_AT_ALL = (
+    "SELECT e.content, e.name, 1, e.added_at FROM entry e CROSS JOIN device d ON d.id = e.device"
+    f" WHERE e.content = :row AND {LIVE} LIMIT 1"
 )
 
 
 def held(
-    database: Database, rows: Iterable[int], now: float, entries: int
+    database: Database,
+    rows: Iterable[int],
+    now: float,
+    entries: int,
+    wanted: Mapping[int, Collection[int]] = {},
 ) -> tuple[dict[int, Held], set[int]]:
     """Contents by row; those that nobody serves have no names. And the rows, the last ones, that were not looked at since those
-    before have so many entries already; never all."""
-    params: dict[str, Any] = {"rows": json_list(rows), "now": now, "most": ROWS, "names": NAMES}
+    before have so many entries already; never all. `wanted`: rows of names by which contents were found.
+    """
+    params: dict[str, Any] = {"rows": json_list(rows), "now": now, "most": ROWS}
     found: dict[int, Held] = {}
     beyond: set[int] = set()
     for values in database.query(
@@ -93,13 +104,13 @@ def held(
         {"rows": few, "now": now},
     )
     for row in many:
-        served += database.query(_MANY, {**params, "row": row})
-    wanted = {name for _, name, _, _ in served}
+        served += _of_many(database, {**params, "row": row}, wanted.get(row, ()))
+    shown = {name for _, name, _, _ in served}
     texts = {
         row[0]: tuple(row)
         for row in database.query(
             "SELECT n.id, n.name, n.folded, n.tier FROM json_each(?) j CROSS JOIN name n ON n.id = j.value",
-            (json_list(wanted),),
+            (json_list(shown),),
         )
     }
     for content, name, sources, newest in served:
@@ -116,6 +127,15 @@ def held(
     for one in several:
         one.sources = min(one.sources, ROWS)
     return found, beyond
+
+
+def _of_many(database: Database, params: dict[str, Any], wanted: Collection[int]) -> list[Any]:
+    """Content, name, sources and newest date of those wanted and the first other names that somebody serves."""
+    names = sorted(
+        database.query(_MANY, {**params, "wanted": json_list(wanted)}),
+        key=lambda row: (row[1] not in wanted, row[1]),
+    )
+    return names[: len(wanted) + NAMES] or database.query(_LIVE_AT_ALL, params)
 
 
 def sources_of(database: Database, rows: Iterable[int], now: float) -> dict[int, int]:

@@ -245,9 +245,11 @@ class _Search:
         step = self._limit + 1
         for start in range(0, len(keyed), step):
             part = keyed[start : start + step]
-            several = [candidate.row for *_, candidate in part if candidate.lone is None]
+            several = {
+                candidate.row: set(candidate.pairs) for *_, candidate in part if candidate.lone is None
+            }
             contents, beyond = (
-                held(self._database, several, self._now, self._entries) if several else ({}, set())
+                held(self._database, several, self._now, self._entries, several) if several else ({}, set())
             )
             self._entries -= sum(content.work for content in contents.values())
             last = after

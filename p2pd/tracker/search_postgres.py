@@ -154,15 +154,16 @@ class _Finder:
 
     def by_name(self) -> Page:
         rows = self._rows(
-            "SELECT l.content FROM name n JOIN label l ON l.name = n.id WHERE n.digest = %(digest)s"
-            " AND l.content > %(content)s ORDER BY l.content LIMIT %(most)s",
+            f"SELECT l.content, {candidates.served('l.name')} FROM name n JOIN label l ON l.name = n.id"
+            " WHERE n.digest = %(digest)s AND l.content > %(content)s ORDER BY l.content LIMIT %(most)s",
             digest=digest(self._query.text),
             content=self._query.after.content,
             most=LABELS,
         )
-        found = [(row, Place(content=row)) for (row,) in rows]
-        names = [self._query.text] if self._terms.matches(fold(self._query.text)) else []
-        return self._in_order(found if names else [], _last(found), names)
+        found = [(row, Place(content=row)) for row, served in rows if served]
+        last = Place(content=rows[-1][0]) if len(rows) == LABELS else None
+        good = self._terms.matches(fold(self._query.text))
+        return self._in_order(found if good else [], last, [self._query.text])
 
     def by_sha256(self) -> Page:
         digits, after, width = self._query.text, self._query.after, 2 * CONTENT_ID_SIZE
@@ -233,7 +234,7 @@ class _Finder:
         names: Sequence[str] = (),
         homes: Sequence[int] = (),
     ) -> Page:
-        """A page of contents as they come. `last`: where to go on when the window was full; `names`: the one that each must be
+        """A page of contents as they come. `last`: where to go on when the window was full; `names`: the one that each is
         served under; `homes`: the name row under which each would be listed."""
         items: list[tuple[Hit, Place]] = []
         for begin in range(0, len(found), PART):
@@ -246,9 +247,7 @@ class _Finder:
                 if known is None or not self._query.fits(known.claim[2]):
                     continue
                 matching = [(name, at) for folded, name, at, _ in known.names if self._terms.matches(folded)]
-                if names and not any(name == names[0] for name, _ in matching):
-                    continue
-                if not matching or (homes and any(at < homes[number] for _, at in matching)):
+                if not (matching or names) or (homes and any(at < homes[number] for _, at in matching)):
                     continue
                 if len(items) == self._limit:
                     return Page(items, items[-1][1])

@@ -7,6 +7,7 @@ short, or empty, before the end.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -45,7 +46,7 @@ class _Finder:
 
     def by_name(self) -> Page:
         rows = self._rows(
-            "SELECT l.content, c.size FROM name n CROSS JOIN label l ON l.name = n.id"
+            "SELECT l.content, c.size, n.id FROM name n CROSS JOIN label l ON l.name = n.id"
             " CROSS JOIN content c ON c.id = l.content WHERE n.folded = :folded AND n.name = :name"
             " AND l.content > :content ORDER BY l.content LIMIT :most",
             folded=fold(self._query.text),
@@ -54,9 +55,10 @@ class _Finder:
         )
         wanted = self._query.text
         return self._page(
-            [(row, size, Place(content=row)) for row, size in rows],
+            [(row, size, Place(content=row)) for row, size, _ in rows],
             lambda content, row: any(name == wanted for _, name, _, _ in content.names),
             [wanted],
+            named={row: {name} for row, _, name in rows},
         )
 
     def by_sha256(self) -> Page:
@@ -113,10 +115,12 @@ class _Finder:
             content=after.content,
         )
         homes: dict[tuple[str, int], int] = {}
+        named: defaultdict[int, set[int]] = defaultdict(set)
         lone: dict[int, Held | None] = {}
         found: list[tuple[int, int, Place]] = []
         for home, text, folded, tier, row, content_id, sha256, size, files, holders, live, date in rows:
             homes[text, row] = home
+            named[row].add(home)
             found.append((row, size, Place(text=text, content=row)))
             if holders == 1:
                 names = [(home, text, folded, tier)]
@@ -128,7 +132,7 @@ class _Finder:
             matching = (row for row, _, folded, _ in content.names if terms.matches(folded))
             return bool(min(matching, default=0) == homes[place.text, content.row])
 
-        return self._page(found, here, lone=lone)
+        return self._page(found, here, lone=lone, named=named)
 
     # -- pages ----------------------------------------------------------------------------------------------
 
@@ -146,9 +150,10 @@ class _Finder:
         belongs: Callable[[Held, Place], bool] | None = None,
         first: Iterable[str] = (),
         lone: Mapping[int, Held | None] = {},
+        named: Mapping[int, set[int]] = {},
     ) -> Page:
         """Those of the rows (content, size, place after it) that fit and are served; `first`: names to put in front; `lone`: contents
-        that need not be looked up, None for those that nobody serves."""
+        that need not be looked up, None for those that nobody serves; `named`: the names by which they were found."""
         fitting = [(row, place) for row, size, place in rows if self._query.fits(size)]
         last = rows[-1][2] if len(rows) == self._most else None
         items: list[tuple[Hit, Place]] = []
@@ -157,7 +162,9 @@ class _Finder:
         for start in range(0, len(fitting), step):
             part = fitting[start : start + step]
             asked = dict.fromkeys(row for row, _ in part if row not in lone)
-            contents, beyond = held(self._database, asked, self._now, entries) if asked else ({}, set())
+            contents, beyond = (
+                held(self._database, asked, self._now, entries, named) if asked else ({}, set())
+            )
             entries -= sum(content.work for content in contents.values())
             for row, place in part:
                 if row in beyond:

@@ -117,6 +117,23 @@ def test_contents_with_very_many_names_make_short_pages(
     assert all(len(hit.names) == 6 for hit in hits)
 
 
+def test_nobody_hides_a_content_by_listing_it_under_very_many_names(
+    registry: PostgresRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_postgres, "ROWS", 3)
+    join(registry, 1, *(entry(1, f"junk {number}") for number in range(9)))
+    join(registry, 2, entry(1, "holiday.mp4"))
+    for now in (0.0, 1.0):
+        for by, text in ((By.TEXT, "holiday"), (By.NAME, "holiday.mp4"), (By.ALL, ""), (By.ID, "01" * 8)):
+            hits = find(registry, text, by, now=now)
+            assert len({hit.content_id for hit in hits}) == 1, (
+                by,
+                now,
+            )  # perhaps more than once in a list of all
+            assert "holiday.mp4" in hits[0].names or (by in (By.ID, By.ALL) and not now), (by, now)
+        registry.depart(device(1), 1.0)
+
+
 def test_holders_and_members_are_those_with_a_lease(registry: PostgresRegistry) -> None:
     join(registry, 1, entry(1, "alpha"))
     join(registry, 2, entry(1, "alpha"))

@@ -127,6 +127,22 @@ def test_contents_with_very_many_names_make_short_pages(
     assert all(len(hit.names) == 6 for hit in hits)
 
 
+def test_nobody_hides_a_content_by_listing_it_under_very_many_names(
+    registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than are read for a hit, and older ones; and again when all these are gone."""
+    monkeypatch.setattr(hits_sqlite, "ROWS", 3)
+    monkeypatch.setattr(hits_sqlite, "NAMES", 2)
+    join(registry, 1, *(entry(1, f"junk {number}") for number in range(9)))
+    join(registry, 2, entry(1, "holiday.mp4"))
+    for now in (0.0, 1.0):
+        for by, text in ((By.TEXT, "holiday"), (By.NAME, "holiday.mp4"), (By.ALL, ""), (By.ID, "01" * 8)):
+            hits = find(registry, text, by, now=now)
+            assert len(hits) == 1, (by, now)
+            assert "holiday.mp4" in hits[0].names or (by in (By.ID, By.ALL) and not now), (by, now)
+        registry.depart(device(1), 1.0)
+
+
 def test_each_hit_knows_where_to_go_on(registry: SqliteRegistry) -> None:
     """The service cuts a page that grows too long: any hit may be the last of its page."""
     join(registry, 1, *(entry(n, f"alpha {n}") for n in range(1, 9)))

@@ -222,7 +222,7 @@ class App:
     def _build_tracker(self, listen: Endpoint, identity: Identity) -> int:
         settings = self._settings
         reactor = self._reactor("tracker")
-        admission = Admission(AdmissionLimits(connections=process.room_for(settings.tracker_max_connections)))
+        admission = Admission(AdmissionLimits.keeping(process.room_for(settings.tracker_max_connections)))
         self._zap.add(TRACKER_DOMAIN, admission)
         quotas = settings.quotas
         store = self._store = open_store(settings.tracker_registry, settings.home, quotas.device_entries)

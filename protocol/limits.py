@@ -79,7 +79,9 @@ BAN_TOLD_SECONDS = 65_534.0  # the most that a REFUSE says: longer bans are told
 BANS_TOLD_PER_SECOND = 1  # connections of banned addresses that get as far as a REFUSE, together:
 BANS_TOLD_BURST = 5  # they learn why, and hold no places
 MAX_BANS = 4096  # by hand, of devices and networks: each is compared with each connection
-MAX_TRACKED_ADDRESSES = 4096  # remembered at a time, oldest forgotten first: about 4 MiB
+MAX_TRACKED_ADDRESSES = (
+    4096  # remembered at a time, the oldest forgotten first: 4 MiB; by a tracker two a connection
+)
 UNAUTHENTICATED_SECONDS = 10.0  # a connection that has not authenticated by then is cut
 UNAUTHENTICATED_OCTETS = 16 * KIB  # and one that has sent more: a handshake takes under 3 KiB
 

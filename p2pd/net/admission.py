@@ -58,6 +58,11 @@ class AdmissionLimits:
     known_seconds: float = limits.KNOWN_GOOD_SECONDS
     tracked: int = limits.MAX_TRACKED_ADDRESSES
 
+    @classmethod
+    def keeping(cls, connections: int) -> AdmissionLimits:
+        """For a listener with so many: each may be of a member at an address of its own, and strangers must not push those out."""
+        return cls(connections=connections, tracked=max(limits.MAX_TRACKED_ADDRESSES, 2 * connections))
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

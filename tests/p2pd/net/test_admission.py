@@ -366,3 +366,16 @@ def test_threads_may_share_it() -> None:
         thread.join()
     counts = admission.counts()
     assert (counts["connections"], counts["unauthenticated"]) == (0, 0)
+
+
+def test_a_listener_of_thousands_knows_all_its_members_apart_from_strangers() -> None:
+    admission = Admission(AdmissionLimits.keeping(5000))
+    members = [f"10.0.{number >> 8}.{number & 255}" for number in range(5000)]
+    for address in members:
+        admission.proved(address, 0.0)
+    for number in range(4000):
+        admission.allow_connection(f"2001:db8:{number:x}::1", 1.0)
+    counts = admission.counts()
+    assert counts["known_addresses"] == 5000
+    assert counts["addresses"] == 9000
+    assert AdmissionLimits.keeping(64).tracked == AdmissionLimits().tracked

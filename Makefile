@@ -32,9 +32,10 @@ types: $(TEST)
 contracts: $(TEST)
 	$(BIN)/lint-imports --config setup.cfg
 
-# Most of the time tests wait for processes, so two at a time take half as long; files stay whole, in their order.
+# Most of the time tests wait for processes, so two at a time take half as long; files stay whole, in their order. Paths are kept short,
+# for those of sockets have a limit.
 tests: $(TEST)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@base=$$(mktemp -d) && { $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --basetemp="$$base/t"; status=$$?; rm -rf "$$base"; exit $$status; }
 
 site: $(TEST)
 	$(BIN)/mkdocs build --quiet

@@ -23,9 +23,10 @@ from pathlib import Path
 
 import common
 from crowd import Crowd, Device
+from tracker_data import WORDS_ASKED, Data, question
 
 from protocol.keys import NetworkSecret, derive_network_key
-from protocol.tracker import Announce, Announced, By, Entry, Hits, Publish, Published, Search
+from protocol.tracker import Announce, Announced, By, Hits, Publish, Published, SearchTerms
 
 NETWORK = "bench"
 PASSWORD = "correct horse battery staple"
@@ -60,6 +61,7 @@ class Load:
     def __init__(self, crowd: Crowd, seed: int) -> None:
         self.crowd = crowd
         self.rng = random.Random(seed)
+        self.data = Data(seed, FILES)
         self.announces: list[float] = []
         self.searches: list[float] = []
         self.handshakes: list[float] = []
@@ -88,16 +90,7 @@ class Load:
         self.crowd.ask(device, request, answered)
 
     def _publish(self, device: Device, epoch: bytes) -> None:
-        entries = [
-            Entry(
-                self.rng.randbytes(32),
-                self.rng.randbytes(32),
-                self.rng.randrange(1 << 30),
-                f"{self._name()} {at}.pdf",
-                1_700_000_000,
-            )
-            for at in range(FILES)
-        ]
+        entries = list(self.data.entries(device.number, FILES))
         device.requests += 1
 
         def answered(seconds: float, reply: object) -> None:
@@ -107,9 +100,6 @@ class Load:
                 self.refused.append(repr(reply))
 
         self.crowd.ask(device, Publish(device.requests, epoch, 0, 1, True, False, entries, []), answered)
-
-    def _name(self) -> str:
-        return " ".join(self.rng.choice(WORDS) for _ in range(3))
 
     def search(self) -> None:
         """One search by one of those who are there."""
@@ -123,8 +113,10 @@ class Load:
             if not isinstance(reply, Hits):
                 self.refused.append(repr(reply))
 
-        text = " ".join(self.rng.sample(WORDS, self.rng.choice((1, 2))))
-        self.crowd.ask(device, Search(device.requests, By.TEXT, text), answered)
+        [kind] = self.rng.choices(list(WORDS_ASKED), list(WORDS_ASKED.values()))
+        text, phrase = question(self.data, kind, self.rng)
+        by, phrases = By.ID if kind == "id" else By.TEXT, [phrase] if phrase else []
+        self.crowd.ask(device, SearchTerms(device.requests, by, text, limit=100, phrases=phrases), answered)
 
     def join(self, numbers: Sequence[int], rate: float) -> None:
         """New devices at so many a second, until each has published or was refused (or for a minute more)."""
@@ -175,13 +167,6 @@ class Load:
             each.clear()
 
 
-WORDS = [
-    f"{a}{b}"
-    for a in ("annual", "summer", "holiday", "draft", "final", "music", "photo", "project")
-    for b in range(40)
-]
-
-
 def resident(pid: int) -> int:
     """Octets of memory that a process holds now."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -191,7 +176,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--devices", type=int, default=10_000)
+    parser.add_argument(
+        "--devices", type=int, default=9_800, help="with those that join later at most 10,000"
+    )
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--joining", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)

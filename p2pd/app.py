@@ -369,7 +369,8 @@ def serve(
     process.keep_no_core()
     process.raise_descriptor_limit(settings.tracker_max_connections if settings.tracker_listen else 0)
     sys.setswitchinterval(SWITCH_SECONDS)
-    process.give_way(settings.nice)
+    if settings.role == "peer":  # a tracker has little to do and somebody waits for each answer
+        process.give_way(settings.nice)
 
     async def main() -> None:
         await App(settings, ring, device, tracker_device, supervision).run()

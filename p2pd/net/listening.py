@@ -19,7 +19,9 @@ from p2pd.net.admission import Admission
 from p2pd.net.reactor import Reactor
 from p2pd.net.warden import DIALER_BUDGET, EVENTS, Warden
 from protocol.errors import Fault
+from protocol.frames import HELLO
 
+_HELLO = bytes([HELLO])
 CONDEMNED_SECONDS = 1.0  # a refused connection may stay so long: the last frame is on its way
 
 
@@ -98,6 +100,14 @@ class ListenerGuard(Guard):
             if event["event"] == zmq.Event.DISCONNECTED:
                 self._on_gone(int(event["value"]))
             self.take(event)
+
+    def delivered(self, frame: zmq.Frame) -> int:
+        """See Guard. The number of a newcomer may have been another connection's a moment ago, whose end, when it is heard of later,
+        must not be taken for that of the new one.
+        """
+        if frame.buffer[:1] == _HELLO:
+            self.drain()
+        return super().delivered(frame)
 
     def close(self) -> None:
         """Ends the watch; call it before the socket is closed."""

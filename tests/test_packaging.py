@@ -13,7 +13,9 @@ import pytest
 from p2pctl import cli as p2pctl
 from p2pd.cli import parser
 from p2pd.config import load
+from p2pd.process import DESCRIPTORS_SPARE
 from p2pd.secrets import CREDENTIAL
+from protocol.limits import MAX_TRACKER_CONNECTIONS
 from tests.fakes.programs import needs
 from tests.fakes.sandbox import settings
 
@@ -83,7 +85,14 @@ def test_units_of_both_roles_have_the_same_restrictions() -> None:
             "DynamicUser",
             "StateDirectory",
             "ReadWritePaths",
+            # a tracker gives way to nobody, and has ten thousand connections
+            "Nice",
+            "CPUSchedulingPolicy",
+            "LimitNOFILE",
+            "MemoryHigh",
+            "MemoryMax",
         }
+        assert int(tracker["LimitNOFILE"][0]) >= MAX_TRACKER_CONNECTIONS + DESCRIPTORS_SPARE
         assert {k: v for k, v in peer.items() if k not in own} == {
             k: v for k, v in tracker.items() if k not in own
         }

@@ -38,6 +38,7 @@ from p2pd.peer.folders import Folders, member_served
 from p2pd.peer.hooks import Hooks, HookSettings
 from p2pd.peer.links import Links
 from p2pd.peer.mending import Mender
+from p2pd.peer.proofs import KEPT_SECONDS
 from p2pd.peer.shares import Shares
 from p2pd.peer.sources import SourceFinder
 from p2pd.peer.space import FREE_FLOOR, Space
@@ -187,6 +188,7 @@ class PeerService:
         self.store.forget_sources(now - HISTORY_SECONDS)
         self.store.prune_tombstones()
         self.store.forget_wants(now - HISTORY_SECONDS)
+        self.store.forget_refused_keys(now - KEPT_SECONDS)
         await asyncio.to_thread(self._mender.recover)
         self.banning.start()
         self.bandwidth.start()

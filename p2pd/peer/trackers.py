@@ -21,7 +21,8 @@ from p2pd.net.identity import Identity
 from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
 from p2pd.peer.changes import changes
-from p2pd.peer.trackerfaults import judge, refused
+from p2pd.peer.proofs import Proofs
+from p2pd.peer.trackerfaults import refused
 from p2pd.storage.state import State
 from protocol.errors import Fault, Refusal, refusal_text
 from protocol.frames import Feature
@@ -82,6 +83,7 @@ class TrackerClient:
         self._reactor = reactor
         self._identity = identity
         self._store = store
+        self._proofs = Proofs(store, identity.keys, endpoint)
         self._listen = listen
         self._rng = rng
         self._guard = guard
@@ -226,15 +228,12 @@ class TrackerClient:
         await self._tell()
 
     async def _fell(self, lost: Lost) -> None:
-        self._link = None
-        self.published = None
+        self._link, self.published = None, None
         before = self.state
         if self._renewing:
             self._renewing = False
             return
-        if before == "wrong_password" and (lost.code == "refused" or lost.refusal == Refusal.BUSY):
-            return  # it only does not want to hear the same wrong proof again so soon, or has banned us for it
-        self.state, self.error = judge(self.endpoint, lost)
+        self.state, self.error = self._proofs.lost(lost)
         if before != self.state:
             log.warning("! tracker %s: %s", self.endpoint, self.error.message)
             self.tell(TrackerLost(str(self.endpoint), self.state, error_of(self.error)))
@@ -286,6 +285,7 @@ class TrackerClient:
             if lost is not None:
                 return lost
             self._link = link
+            self._proofs.taken()
             work = asyncio.ensure_future(self._work(link))
             done, _ = await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if work not in done:

@@ -1,5 +1,5 @@
 """What a peer remembers: its shares, what it told trackers, its folders (state_folders.py) and downloads (state_downloads.py),
-bans (state_bans.py).
+bans (state_bans.py), wants (state_wants.py), refused keys (state_refused.py).
 
 The rule: what is published is derived, never written beside the shares: a (content, name) is public exactly
 while some path with it is shared, and each change of that has a number, the revision, so that a tracker can
@@ -22,6 +22,7 @@ from p2pd.storage.state_downloads import Download, Downloads, Source, drop_unuse
 from p2pd.storage.state_folders import Folders
 from p2pd.storage.state_hooks import HookRuns
 from p2pd.storage.state_mending import Mendings
+from p2pd.storage.state_refused import RefusedKeys
 from p2pd.storage.state_wants import Wants
 from protocol.collection import Collection
 from protocol.errors import Fault, LocalProtocolError
@@ -84,7 +85,7 @@ class Changes(NamedTuple):
     removed: list[Withdrawn]
 
 
-class State(Downloads, Folders, Mendings, HookRuns, Bans, Wants):
+class State(Downloads, Folders, Mendings, HookRuns, Bans, Wants, RefusedKeys):
     """The peer's database at `path`. Raises as Database does."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

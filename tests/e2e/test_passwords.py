@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -176,17 +177,47 @@ def test_key_that_others_can_read(swarm: Swarm) -> None:
     assert "chmod 600" in alice.log.read_text()
 
 
-def test_several_tries_with_a_wrong_password_are_told_as_what_they_are(swarm: Swarm) -> None:
+def refused_again(daemon: Daemon) -> str:
+    """The hint of a question that ends with a wrong password."""
+    daemon.start()
+    result = daemon.ctl("--json", "search", "anything")
+    assert (result.status, result.error["code"]) == (8, "auth"), result.error
+    assert "another password" in result.error["message"]
+    assert daemon.status()["trackers"][0]["state"] == "wrong_password"
+    assert daemon.end() == 0
+    return str(result.error["hint"])
+
+
+def test_a_wrong_password_is_told_as_what_it_is_however_often_it_is_tried(swarm: Swarm) -> None:
     """Who mistypes it at each start is kept out for a minute, and must not have to look for the fault in the network."""
     tracker = swarm.tracker()
     wrong = swarm.make("wrong", "peer", "--tracker", tracker.address)
     wrong.password = ["--password-file", str(write_password(swarm.directory / "other", PASSWORD.title()))]
-    for number in range(4):
-        wrong.start()
-        result = wrong.ctl("--json", "search", "anything")
-        if number < 3:
-            assert (result.status, result.error["code"]) == (8, "auth")
-        assert wrong.end() == 0
-    assert (result.status, result.error["code"]) == (13, "refused")
-    assert "banned" in result.error["message"]
+    hints = [refused_again(wrong) for _ in range(5)]
+    assert "--ask-password" in hints[0]
+    assert "takes none from here" not in hints[0]
+    for hint in hints[2:]:  # the third one is what bans
+        assert re.search(r"the tracker takes none from here, for [1-6]?\d s from now$", hint), hint
+    for path in wrong.home.glob("peer.db*"):
+        assert path.stat().st_mode & 0o077 == 0
+
+    # Another key was not refused yet: what there is to say is the ban.
+    wrong.password = ["--password-file", str(swarm.password_file)]
+    wrong.start()
+    result = wrong.ctl("--json", "search", "anything")
+    assert (result.status, result.error["code"]) == (13, "refused"), result.error
     assert "wrong password" in result.error["hint"]
+    assert tracker.ctl("unban", "127.0.0.1").status == 0
+    assert wrong.end() == 0
+    wrong.start()
+    wrong.connected()
+
+
+def test_a_wrong_password_where_others_have_the_right_one(swarm: Swarm) -> None:
+    """An address that members come from is not banned, only listened to less often."""
+    tracker = swarm.tracker()
+    swarm.peer("alice", tracker).connected()
+    wrong = swarm.make("wrong", "peer", "--tracker", tracker.address)
+    wrong.password = ["--password-file", str(write_password(swarm.directory / "other", PASSWORD.title()))]
+    for _ in range(5):
+        assert "--ask-password" in refused_again(wrong)

@@ -36,6 +36,20 @@ def test_another_epoch_and_another_password_have_different_remedies() -> None:
     assert "--ask-password" in password.hint
 
 
+def test_a_key_that_was_refused_before_and_how_long_no_other_is_taken() -> None:
+    state, fault = judge(WHERE, Lost("refused", "t:9000 says: banned", Refusal.BANNED, 59), True)
+    assert (state, fault.code, fault.exit_status, fault.details) == (
+        "wrong_password",
+        "auth",
+        8,
+        {"retry_s": 59},
+    )
+    assert fault.hint.endswith("takes none from here, for 59 s from now")
+    _, silent = judge(WHERE, Lost("unreachable", "hung up", Refusal.BUSY), True)
+    assert (silent.code, silent.details) == ("auth", {})
+    assert "takes none" not in silent.hint
+
+
 @pytest.mark.parametrize(("code", "fault"), [(Refusal.BAD_REQUEST, "usage"), (Refusal.LIMIT, "refused")])
 def test_a_refused_request(code: int, fault: str) -> None:
     error = refused(WHERE, Refused(1, code, 7))

@@ -13,7 +13,7 @@ import re
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,10 @@ import pytest
 from p2pctl import cli
 from p2pctl.render import View
 from p2pd.cli import parser as daemon_parser
-from tests.fakes.processes import Daemon, Result, Swarm, make_file
-from tests.fakes.schemas import validate_line, validate_run
+from tests.e2e.conftest import SHAPES, Main
+from tests.fakes.processes import Daemon, Result, make_file
+from tests.fakes.schemas import validate_line
 from tests.test_schemas import WITHOUT_DOCUMENT
-
-SHAPES = ("--json", "--jsonl", "--tsv", "-q", "")
 
 LIFE = """
 alice: add {file}
@@ -106,68 +105,6 @@ alice: remove {folder_name}
 alice: shutdown --no-wait
 """
 """Command lines in order; a shape is put before each. The last ends that daemon, which is started again."""
-
-FAILURES: dict[str, str] = {
-    "info nobody-has-this": "not_found",
-    "remove nobody-has-this": "not_found",
-    "download nobody-has-this": "not_found",
-    "search nobody-has-this --require": "not_found",
-    "peers nobody-has-this": "not_found",
-    "rescan /nobody/has/this": "not_found",
-    "verify nobody-has-this": "not_found",
-    "add /nobody/has/this": "not_found",
-    "wait t-99999": "not_found",
-    "pause t-99999": "not_found",
-    "retry t-99999": "not_found",
-    "info sha256:xyz": "usage",
-    "add /dev/null": "usage",
-    "search x --sort siz": "usage",
-    "transfers --state don": "usage",
-    "transfers --cursor nonsense": "usage",
-    "list --cursor nonsense": "usage",
-    "events --since nonsense": "usage",
-    "limit up 5": "usage",
-    "limit sideways": "usage",
-    "ban not-a-peer": "usage",
-    "config get peer.lisen": "usage",
-    "config set peer.max_downloads many": "usage",
-    "config gte": "usage",
-    "logs --level loud": "usage",
-    "tracker status": "refused",
-    "tracker statsu": "usage",
-    "verify": "usage",
-    "pause": "usage",
-    "nonsense": "usage",
-    "list --nonsense": "usage",
-    "list --limit 0": "usage",
-    "--timeout never list": "usage",
-    "--tsv list --columns nam": "usage",
-}
-
-Main = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Daemon]]:
-    """alice, a peer with a tracker, and bob."""
-    with Swarm(tmp_path_factory.mktemp("contract")) as swarm:
-        alice = swarm.make("alice", "peer", "--with-tracker").start()
-        yield {"alice": alice, "bob": swarm.peer("bob", alice).connected()}
-
-
-@pytest.fixture
-def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Main:
-    """p2pctl in this process; everything it prints for programs is validated."""
-
-    def main(daemon: Daemon, *words: str) -> Result:
-        capsysbinary.readouterr()
-        status = cli.main(["--home", str(daemon.home), *words])
-        captured = capsysbinary.readouterr()
-        result = Result(status, captured.out.decode("utf-8", "surrogateescape"), captured.err.decode())
-        validate_run(list(words), *vars(result).values())
-        return result
-
-    return main
 
 
 def view_of(words: list[str]) -> View:
@@ -267,20 +204,6 @@ def test_every_command(stage: dict[str, Daemon], run: Main, shape: str) -> None:
     bob.connected()
 
 
-@pytest.fixture(scope="module")
-def shared(stage: dict[str, Daemon]) -> dict[str, Daemon]:
-    """alice shares files in a directory with a strange name, and a folder; bob has one of them."""
-    alice, bob = stage.values()
-    directory = alice.home.parent / "tab\there\nand \\ there"
-    (directory / "tree").mkdir(parents=True)
-    for number in range(3):
-        alice.ok("add", make_file(directory / f"shared {number}.bin", 1000 + number, seed=number))
-    make_file(directory / "tree/leaf", 77)
-    alice.ok("add", "-r", directory / "tree")
-    bob.connected().ok("download", "shared 1.bin", "-o", directory)
-    return stage
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -322,48 +245,6 @@ def test_the_shapes_say_the_same(shared: dict[str, Daemon], run: Main, who: str,
     assert run(daemon, "--tsv", *argv).out == "".join(
         line + "\n" for line in run(daemon, "--tsv", "--header", *argv).out.splitlines()[1:]
     )
-
-
-@pytest.mark.parametrize("line", FAILURES)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_failure_prints_nothing_but_why(stage: dict[str, Daemon], run: Main, shape: str, line: str) -> None:
-    words = [*([shape] if shape and "--tsv" not in line else []), *shlex.split(line)]
-    result = run(stage["bob"], *words)
-    expected = FAILURES[line]
-    assert result.out == ""
-    if "--json" in words or "--jsonl" in words:
-        [error] = map(validate_line, result.err.splitlines())
-        assert (error["code"], error["exit"]) == (expected, result.status)
-    else:
-        assert result.err.startswith("p2pctl: ")
-        assert "Traceback" not in result.err
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_several_arguments_some_of_which_fail(shared: dict[str, Daemon], run: Main, shape: str) -> None:
-    """What worked is on stdout, what failed on stderr, line for line; a document has both."""
-    result = run(shared["alice"], *([shape] if shape else []), "info", "gone", "shared 1.bin", "lost")
-    assert result.status == 12
-    if shape == "--json":
-        assert [item["name"] for item in result.items] == ["shared 1.bin"]
-        assert [failed["subject"] for failed in result.document["failed"]] == ["gone", "lost"]
-        assert result.document["partial"] is True
-    elif shape:
-        assert result.out.count("\n") == 1
-    if shape in ("--json", "--jsonl"):
-        errors = [validate_line(line) for line in result.err.splitlines()]
-        assert [error["subject"] for error in errors] == ["gone", "lost"]
-    else:
-        assert [line for line in result.err.splitlines() if line.startswith("p2pctl: ")] == [
-            "p2pctl: gone: nobody shares 'gone'",
-            "p2pctl: lost: nobody shares 'lost'",
-        ]
-
-
-def test_all_of_several_fail(shared: dict[str, Daemon], run: Main) -> None:
-    """The document is there all the same: it says which failed."""
-    result = run(shared["alice"], "--json", "info", "gone", "lost")
-    assert (result.status, result.items, len(result.document["failed"])) == (4, [], 2)
 
 
 def test_what_is_done_twice_is_done_once(shared: dict[str, Daemon], run: Main, tmp_path: Path) -> None:

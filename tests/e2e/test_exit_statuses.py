@@ -165,7 +165,7 @@ ELSEWHERE: dict[int, list[str]] = {
     8: ["tests/e2e/test_troubles.py::test_wrong_password", "tests/e2e/test_passwords.py::test_key_that_others_can_read"],
     9: ["tests/e2e/test_verify.py::test_a_flipped_bit_is_found_and_mended"],
     10: ["tests/e2e/test_full_disk.py::test_refused_when_it_cannot_fit", "tests/e2e/test_full_disk.py::test_home_on_a_full_disk"],
-    12: ["tests/e2e/test_contract.py::test_several_arguments_some_of_which_fail"],
+    12: ["tests/e2e/test_contract_failures.py::test_several_arguments_some_of_which_fail"],
     13: ["tests/e2e/test_life.py::test_second_daemon_on_one_home"],
     14: ["tests/e2e/test_versions.py::test_a_client_of_tomorrow", "tests/e2e/test_versions.py::test_a_daemon_that_speaks_otherwise"],
 }  # fmt: skip

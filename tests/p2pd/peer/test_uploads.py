@@ -1,23 +1,19 @@
-"""p2pd/peer/uploads.py: one answer for each request, in turns, and never an octet of a file that changed."""
+"""p2pd/peer/uploads.py: one answer for each request, in turns. Files that change are in test_uploads_changes.py."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from p2pd.peer.catalogue import Catalogue, Served
+from p2pd.peer.catalogue import Served
 from p2pd.peer.growing import Growing
-from p2pd.peer.uploads import OPEN_FILES, Uploads
 from p2pd.storage.hashing import stamp_from
 from protocol import limits
 from protocol.codec import encode
 from protocol.errors import Refusal, RemoteProtocolError
-from protocol.frames import Info
 from protocol.limits import MANIFEST_PART, MIB
 from protocol.peer import (
     Available,
@@ -33,61 +29,8 @@ from protocol.peer import (
     ManifestPart,
     Refused,
 )
-from tests.fakes.manual import ManualReactor
-from tests.fakes.swarm import manifest_of, octets
-
-DATA = octets(2 * MIB + 9)
-MANIFEST = manifest_of(DATA)
-ID = MANIFEST.content_id
-
-
-class FakeConn:
-    """Stands in for router.Conn: keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[Any, bytes]] = []
-        self.blocked = False
-        self.closed = False
-        self.reason = ""
-        self.failing = False
-        self.info = Info("")
-
-    def send(self, message: object, payload: Any = b"") -> None:
-        if self.failing:
-            raise RuntimeError("a bug")
-        self.sent.append((message, bytes(payload)))
-
-    def close(self, reason: str) -> None:
-        self.closed = True
-        self.reason = reason
-
-
-class Bench:
-    """Uploads over one real file."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "a.bin"
-        self.path.write_bytes(DATA)
-        self.catalogue = Catalogue({ID: MANIFEST.encode()}.get)
-        self.changed: list[Served] = []
-        self.reactor = ManualReactor()
-        self.uploads = Uploads(self.catalogue, self.changed.append)
-        self.uploads.router = SimpleNamespace(reactor=self.reactor)  # type: ignore[assignment]
-        self.serve()
-
-    def serve(self) -> None:
-        stamp = stamp_from(os.stat(self.path))
-        self.catalogue.put(Served(ID, 1, str(self.path), stamp, MANIFEST.size, MIB, MANIFEST.count))
-
-    def conn(self) -> FakeConn:
-        conn = FakeConn()
-        self.uploads.opened(conn)  # type: ignore[arg-type]
-        return conn
-
-    def ask(self, conn: FakeConn, message: object, run: bool = True) -> None:
-        self.uploads.message(conn, memoryview(encode(message)), memoryview(b""))  # type: ignore[arg-type]
-        if run:
-            self.reactor.run()
+from tests.fakes.swarm import manifest_of
+from tests.fakes.uploading import DATA, ID, MANIFEST, Bench
 
 
 @pytest.fixture
@@ -250,96 +193,6 @@ def test_a_bug_with_one_peer_does_not_stop_the_others(bench: Bench) -> None:
     bench.reactor.works.clear()
     bench.ask(good, GetBlock(3, ID, 0, 0, 1))
     assert [message.req for message, _ in good.sent] == [2, 3]
-
-
-# -- files that change ------------------------------------------------------------------------------------
-
-
-def test_a_written_file_is_refused_withdrawn_and_reported_once(bench: Bench) -> None:
-    conn = bench.conn()
-    bench.ask(conn, GetBlock(1, ID, 0, 0, 5))
-    with bench.path.open("r+b") as stream:
-        stream.write(b"changed")
-    os.utime(bench.path, ns=(1, 1))
-    bench.ask(conn, GetBlock(2, ID, 0, 0, 5))
-    bench.ask(conn, GetBlock(3, ID, 0, 0, 5))
-    assert [message for message, _ in conn.sent[1:]] == [
-        Refused(2, Refusal.CHANGED),
-        Refused(3, Refusal.NOT_FOUND),
-    ]
-    assert len(bench.changed) == 1
-    assert bench.catalogue.find(ID) is None
-
-
-@pytest.mark.parametrize("how", ["gone", "shorter", "replaced", "folder", "link"])
-def test_other_ways_to_change(bench: Bench, how: str) -> None:
-    if how == "gone":
-        bench.path.unlink()
-    elif how == "shorter":
-        os.truncate(bench.path, 10)
-    elif how == "folder":
-        bench.path.unlink()
-        bench.path.mkdir()
-    else:
-        other = bench.path.with_name("other")
-        other.write_bytes(DATA)
-        if how == "link":
-            bench.path.unlink()
-            bench.path.symlink_to(other)
-        else:
-            other.replace(bench.path)
-    conn = bench.conn()
-    bench.ask(conn, GetBlock(1, ID, 1, 0, 5))
-    assert conn.sent == [(Refused(1, Refusal.CHANGED), b"")]
-    assert len(bench.changed) == 1
-
-
-def test_a_file_written_while_it_is_read_is_not_served(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.preadv
-
-    def write_meanwhile(fd: int, buffers: Any, offset: int) -> int:
-        count = real(fd, buffers, offset)
-        os.utime(bench.path, ns=(1, 1))
-        return count
-
-    monkeypatch.setattr(os, "preadv", write_meanwhile)
-    conn = bench.conn()
-    bench.ask(conn, GetBlock(1, ID, 0, 0, 5))
-    assert conn.sent == [(Refused(1, Refusal.CHANGED), b"")]
-
-
-def test_a_file_hashed_again_is_opened_again(bench: Bench) -> None:
-    conn = bench.conn()
-    bench.ask(conn, GetBlock(1, ID, 0, 0, 5))
-    bench.path.unlink()
-    bench.path.write_bytes(b"other" + DATA[5:])
-    bench.serve()
-    bench.ask(conn, GetBlock(2, ID, 0, 0, 5))
-    assert conn.sent[1] == (Block(2), b"other")
-    assert not bench.changed
-
-
-def test_a_forgotten_file_is_closed(bench: Bench) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    bench.ask(bench.conn(), GetBlock(1, ID, 0, 0, 5))
-    assert len(os.listdir("/proc/self/fd")) == before + 1
-    bench.uploads.forget(ID)
-    bench.uploads.forget(ID)
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_open_files_are_bounded(bench: Bench, tmp_path: Path) -> None:
-    conn = bench.conn()
-    before = len(os.listdir("/proc/self/fd"))
-    for number in range(OPEN_FILES + 6):
-        path = tmp_path / str(number)
-        path.write_bytes(b"12345")
-        content_id = number.to_bytes(32, "big")
-        bench.catalogue.put(Served(content_id, number, str(path), stamp_from(os.stat(path)), 5, MIB, 1))
-        bench.ask(conn, GetBlock(number, content_id, 0, 0, 5))
-    assert len(os.listdir("/proc/self/fd")) == before + OPEN_FILES
-    bench.ask(conn, GetBlock(99, bytes(32), 0, 0, 5))
-    assert conn.sent[-1] == (Block(99), b"12345")
 
 
 def test_small_contents_come_in_one_answer_and_take_their_turn(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 The rules: nothing on the wire can be tested against a guessed password; the initiator proves first, so a
 failed guess is seen by the responder; each key is bound to every octet sent so far and names its role. One
-object is one run and is dead after the first error. Each method does all of its work at once (up to 10 ms)
+object is one run and is dead after the first error. Each method does all of its work at once (some 0.5 ms)
 and touches its own object only: call it in any thread. Specification: docs/protocol.md, "Handshake".
 
 This module knows no addresses, clocks, rate limits or bans: the shell decides whom to answer at all.

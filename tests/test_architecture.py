@@ -52,7 +52,7 @@ HEAVY = {
     "cryptography",
     "msgspec",
     "blake3",
-    "spake2",
+    "nacl",
     "sqlite3",
     "rich",
     "prompt_toolkit",

@@ -12,16 +12,12 @@ from collections.abc import Iterable, Sequence
 from json import dumps
 from sqlite3 import Cursor
 
-from protocol.searching import fold, runs
+from p2pd.tracker.tiers_sqlite import Rises, tier_of, unindex, words
+from protocol.searching import fold
 from protocol.tracker import Entry, Gone
-
-TIERS = (4, 32)
-"""A content is in tier n when it has so many holders. The names of popular contents are looked at first when there are too many."""
 
 HEAD = 7
 """Octets of a digest that are a number SQLite has (63 bits) whatever they are."""
-
-_MARKS = ("", "\ue001", "\ue002")  # no letter and no digit, so at the beginning of no other word
 
 Claim = tuple[bytes, bytes, int, int]
 """What a device says that a content is: content id, SHA-256, size, number of files."""
@@ -37,18 +33,14 @@ def head(digest: bytes) -> int:
     return int.from_bytes(digest[:HEAD], "big")
 
 
-def marked(word: str, tier: int) -> str:
-    """The word by which the names of a tier, and of those above, are found."""
-    return _MARKS[tier] + word
-
-
 def add(
-    cursor: Cursor, device: int, generation: int, entries: Sequence[Entry], has_old: bool
+    cursor: Cursor, device: int, generation: int, entries: Sequence[Entry], has_old: bool, rises: Rises
 ) -> tuple[int, int]:
     """Lists entries of a device in `generation`. Returns how many are new, and how many were there in a lower
     one.
 
-    `has_old`: the device may have such entries. What is in this generation already is left as it is.
+    `has_old`: the device may have such entries. What is in this generation already is left as it is. `rises`: gets the names of
+    contents that become popular.
     """
     if not entries:
         return 0, 0
@@ -83,7 +75,7 @@ def add(
     cursor.executemany(
         "INSERT OR IGNORE INTO label VALUES (?, ?)", [(name, content) for content, name, _ in found]
     )
-    _held(cursor, found, known)
+    _held(cursor, found, known, rises)
     several = Counter(content for content, _, _ in fresh)
     cursor.executemany(
         "UPDATE content SET holders = ? WHERE id = ?",
@@ -154,21 +146,7 @@ def _index(cursor: Cursor, new: Sequence[tuple[int, str]]) -> None:
     cursor.executemany("INSERT INTO name_trigram (rowid, folded) VALUES (?, ?)", new)
     cursor.executemany(
         "INSERT INTO name_word (rowid, words) VALUES (?, ?)",
-        [(row, _words(folded, 0)) for row, folded in new],
-    )
-
-
-def _words(folded: str, tier: int) -> str:
-    words = dict.fromkeys(runs(folded))
-    if not tier:  # as nearly all are
-        return " ".join(words)
-    return " ".join(marked(word, level) for level in range(tier + 1) for word in words)
-
-
-def _unindex_words(cursor: Cursor, row: int, folded: str, tier: int) -> None:
-    # an index without a copy of its text must be told what to forget (FTS5, "the delete command")
-    cursor.execute(
-        "INSERT INTO name_word (name_word, rowid, words) VALUES ('delete', ?, ?)", (row, _words(folded, tier))
+        [(row, words(folded, 0)) for row, folded in new],
     )
 
 
@@ -202,37 +180,20 @@ def _contents(cursor: Cursor, entries: Sequence[Entry]) -> tuple[dict[Claim, int
     return rows, known
 
 
-def _held(cursor: Cursor, found: Sequence[tuple[int, int, int]], known: dict[int, int]) -> None:
-    """Contents that were there got more holders; what becomes popular by that is marked."""
+def _held(cursor: Cursor, found: Sequence[tuple[int, int, int]], known: dict[int, int], rises: Rises) -> None:
+    """Contents that were there got more holders; what becomes popular by that is noted."""
     cursor.executemany(
         "UPDATE content SET holders = holders + 1, newest = max(newest, ?) WHERE id = ?",
         [(date, content) for content, _, date in found],
     )
     for content, more in Counter(content for content, _, _ in found).items():
-        before, after = _tier(known[content]), _tier(known[content] + more)
+        before, after = tier_of(known[content]), tier_of(known[content] + more)
         if before != after:
-            _promote(cursor, content, after)
-        elif after:
-            for name in {name for other, name, _ in found if other == content}:
-                _mark(cursor, name, after)
-
-
-def _tier(holders: int) -> int:
-    return sum(holders >= least for least in TIERS)
-
-
-def _promote(cursor: Cursor, content: int, tier: int) -> None:
-    for (name,) in cursor.execute("SELECT DISTINCT name FROM entry WHERE content = ?", (content,)).fetchall():
-        _mark(cursor, name, tier)
-
-
-def _mark(cursor: Cursor, name: int, tier: int) -> None:
-    """A name is in a tier, if it is not yet in it or above. It stays there: that is a matter of the order of work, not of answers."""
-    row = cursor.execute("SELECT folded, tier FROM name WHERE id = ? AND tier < ?", (name, tier)).fetchone()
-    if row is not None:
-        _unindex_words(cursor, name, row[0], row[1])
-        cursor.execute("INSERT INTO name_word (rowid, words) VALUES (?, ?)", (name, _words(row[0], tier)))
-        cursor.execute("UPDATE name SET tier = ? WHERE id = ?", (tier, name))
+            for (name,) in cursor.execute("SELECT DISTINCT name FROM entry WHERE content = ?", (content,)):
+                rises.note(name, after)
+    for content, name, _ in found:
+        if tier := tier_of(known[content]):
+            rises.note(name, tier)
 
 
 # -- removing ---------------------------------------------------------------------------------------------
@@ -265,5 +226,5 @@ def _delete(cursor: Cursor, device: int, pairs: Sequence[tuple[int, int]]) -> No
                 "INSERT INTO name_trigram (name_trigram, rowid, folded) VALUES ('delete', ?, ?)",
                 (name, folded),
             )
-            _unindex_words(cursor, name, folded, tier)
+            unindex(cursor, name, folded, tier)
             cursor.execute("DELETE FROM name WHERE id = ?", (name,))

@@ -2,9 +2,8 @@
 
 The rule: a call is kept whole or not at all, and none costs more than its own message or `limit`, however many entries
 there are. A listing that replaces another becomes visible entry by entry and hides the old one with a single
-number (the generation); what is hidden is removed later by `sweep`. A call is seen by the next at once and committed at
-once when it is alone; calls that come in a rush are committed together, `GATHER_SECONDS` later at most
-(docs/decisions/0013-gathered-commits.md). Commits are not synced (synchronous=NORMAL): power loss may take the newest
+number (the generation); what is hidden is removed later by `sweep`. A call is seen by the next at once, and committed when
+gathering_sqlite.py says. Commits are not synced (synchronous=NORMAL): power loss may take the newest
 away, never tear them, and devices publish again what a tracker no longer knows.
 """
 
@@ -16,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from p2pd.net.bans import Ban
-from p2pd.storage.checkpoint import Checkpointer
-from p2pd.storage.sqlite import MEMORY, Database, load_migrations
+from p2pd.storage.sqlite import Database, load_migrations
 from p2pd.tracker import entries_sqlite, search_sqlite
+from p2pd.tracker.gathering_sqlite import Gathering
 from p2pd.tracker.registry import (
     Card,
     DeviceFull,
@@ -32,6 +31,7 @@ from p2pd.tracker.registry import (
     next_step,
 )
 from p2pd.tracker.search import Page, Query
+from p2pd.tracker.tiers_sqlite import Rises
 from protocol.errors import Fault
 from protocol.limits import MAX_BANS, MAX_DEVICES, MAX_FILES, MAX_FILES_PER_DEVICE
 from protocol.tracker import NO_EPOCH, Publish
@@ -40,10 +40,6 @@ APPLICATION_ID = 0x70327472  # "p2tr"
 CACHE_KIB = (
     400 * 1024
 )  # a million files: what is published comes in no order, and what is not in memory costs time
-GATHER_SECONDS = 1.0
-GATHER_ENTRIES = (
-    40_000  # some 100 MB of changed pages: a page of an index is then written once for several names
-)
 _EVERY = 2**62  # above any generation
 OLD_LISTINGS = 2  # a device's replaced entries, in shares of full size, that may wait for the sweep
 
@@ -70,9 +66,10 @@ class SqliteRegistry:
         with _ours():
             self._database.query(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._database.query("PRAGMA wal_autocheckpoint = 0")
-        self._checkpointer = Checkpointer(self._database.path) if self._database.path != MEMORY else None
-        self._settled_at = float("-inf")
-        self._gathered = 0
+            # Debian's SQLite overwrites what is deleted, also when the full-text indexes merge; what was shared is no secret here.
+            self._database.query("PRAGMA secure_delete = OFF")
+        self._rises = Rises()
+        self._gathering = Gathering(self._database, self._rises.apply)
         self._devices = self._entries = 0
         self._count()
 
@@ -170,7 +167,7 @@ class SqliteRegistry:
                 delta = step is Step.DELTA
                 gone, shown = entries_sqlite.remove(cursor, row["id"], generation, batch.removed)
                 new, raised = entries_sqlite.add(
-                    cursor, row["id"], generation if delta else stage, batch.added, bool(entries)
+                    cursor, row["id"], generation if delta else stage, batch.added, bool(entries), self._rises
                 )
                 entries += new - gone
                 if delta:
@@ -321,12 +318,11 @@ class SqliteRegistry:
     def settle(self) -> None:
         """Commits what was gathered, so that others who read the file see it."""
         with self._kept():
-            self._database.settle()
+            self._gathering.settle()
 
     def close(self) -> None:
         """See Registry."""
-        if self._checkpointer is not None:
-            self._checkpointer.close()
+        self._gathering.close()
         self._database.close()
 
     # -- inside -------------------------------------------------------------------------------------------
@@ -339,30 +335,14 @@ class SqliteRegistry:
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Cursor]:
         """A change that may be refused in the middle."""
-        with self._kept(), self._database.transaction() as cursor:
+        with self._kept(), self._gathering.alone() as cursor:
             yield cursor
 
     @contextmanager
     def _gather(self, now: float, entries: int = 0) -> Iterator[sqlite3.Cursor]:
         """A change that nothing but the disk can refuse."""
-        with self._kept():
-            with self._database.gathered() as cursor:
-                yield cursor
-            self._gathered += entries
-            if (
-                self._gathered >= GATHER_ENTRIES
-                or not self._settled_at <= now < self._settled_at + GATHER_SECONDS
-            ):
-                self._settle(now)
-
-    def _settle(self, now: float) -> None:
-        self._database.settle()
-        self._settled_at, self._gathered = now, 0
-        if self._checkpointer is not None:
-            if self._checkpointer.behind:
-                self._database.query("PRAGMA wal_checkpoint(PASSIVE)")
-                self._checkpointer.behind = False
-            self._checkpointer.nudge()
+        with self._kept(), self._gathering.gather(now, entries) as cursor:
+            yield cursor
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -370,6 +350,7 @@ class SqliteRegistry:
             with _ours():
                 yield
         except RegistryError:
+            self._rises.forget()
             try:
                 self._count()  # what was gathered before is gone as well
             except RegistryError:

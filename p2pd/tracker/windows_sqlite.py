@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pd.storage.sqlite import Database
-from p2pd.tracker.entries_sqlite import TIERS, marked
 from p2pd.tracker.search import TRIGRAM, Place, Query
+from p2pd.tracker.tiers_sqlite import TIERS, marked
 from protocol.searching import runs
 
 NAMES = 1_000  # the most names of a class that are ranked in one go

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from p2pd.storage.sqlite import MEMORY
-from p2pd.tracker import entries_sqlite, hits_sqlite, ranking_sqlite, search_sqlite, windows_sqlite
+from p2pd.tracker import hits_sqlite, ranking_sqlite, search_sqlite, tiers_sqlite, windows_sqlite
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.search import BadCursor, Place, parse
 from protocol.searching import fold
@@ -40,7 +40,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking_sqlite, "LABELS", 3)
     monkeypatch.setattr(windows_sqlite, "SCANNED", 4)
     monkeypatch.setattr(ranking_sqlite, "EXACT", 2)
-    monkeypatch.setattr(entries_sqlite, "TIERS", (2, 3))
+    monkeypatch.setattr(tiers_sqlite, "TIERS", (2, 3))
     monkeypatch.setattr(search_sqlite, "ROWS", 3)
     monkeypatch.setattr(hits_sqlite, "ENTRIES", 4)
 
@@ -54,6 +54,7 @@ def fill(shares: list[tuple[int, str, int]]) -> SqliteRegistry:
             *(entry(number, name, added_at=number + who) for number, name, by in shares if by == who),
         )
     registry.depart(device(3), 0.0)
+    registry.settle()
     return registry
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from p2pd.storage.root import StorageFailed
-from p2pd.tracker import entries_sqlite, registry_sqlite
+from p2pd.tracker import gathering_sqlite, tiers_sqlite
 from p2pd.tracker.registry import DeviceFull, OutOfStep, Registry, RegistryError
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from protocol.tracker import By, Gone
@@ -230,7 +230,7 @@ def test_a_lone_change_is_committed_at_once_and_a_rush_soon(tmp_path: Path) -> N
 
 
 def test_a_rush_is_committed_when_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_sqlite, "GATHER_ENTRIES", 3)
+    monkeypatch.setattr(gathering_sqlite, "GATHER_ENTRIES", 3)
     path = tmp_path / "tracker.db"
     registry = SqliteRegistry(path)
     announce(registry, 1)
@@ -263,6 +263,7 @@ def test_popular_names_are_marked_and_forgotten_whole(tmp_path: Path) -> None:
         join(registry, who, entry(1, "alpha one"), entry(who + 2, f"alpha {who}"))
     [popular, *_] = find(registry, "alpha")
     assert (popular.names, popular.sources) == (["alpha one"], 40)
+    registry.settle()
     assert registry._database.query("SELECT tier FROM name WHERE name = 'alpha one'")[0][0] == 2
     while registry.sweep(1000.0, 1000.0, 7):
         pass
@@ -270,7 +271,7 @@ def test_popular_names_are_marked_and_forgotten_whole(tmp_path: Path) -> None:
         assert rows(registry, table) == 0
     for table, word in (
         ("name_word", "alpha"),
-        ("name_word", entries_sqlite.marked("alpha", 2)),
+        ("name_word", tiers_sqlite.marked("alpha", 2)),
         ("name_trigram", "alp"),
     ):
         query = f"SELECT rowid FROM {table} WHERE {table} MATCH ?"

@@ -23,6 +23,7 @@ def registry() -> Iterator[SqliteRegistry]:
     join(registry, 2, *(entry(9, f"pad {number}") for number in range(3)))
     for who in range(3, 8):
         join(registry, who, entry(9, "pad 0"))
+    registry.settle()
     yield registry
     registry.close()
 

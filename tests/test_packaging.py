@@ -24,42 +24,98 @@ PACKAGING = ROOT / "packaging"
 SYSTEM = sorted((PACKAGING / "systemd/system").glob("*.service"))
 USER = sorted((PACKAGING / "systemd/user").glob("*.service"))
 NAMES = ["p2pd-peer.service", "p2pd-tracker.service"]
-MOST = {"system": 2.0, "user": 7.0}
-"""Exposure of a unit, 0 (none) to 10. A user's unit may read and write what its user may: that is what it is for."""
+STATE = PACKAGING / "systemd/user/p2pd-state.service"
+"""Makes the directory that the other units of a user may write to."""
+WITHOUT = PACKAGING / "systemd/no-namespaces.conf"
+MOST = 2.0
+"""Exposure of a unit, 0 (none) to 10."""
+SERVICES = [*SYSTEM, *(unit for unit in USER if unit != STATE)]
+
+
+def label(unit: Path) -> str:
+    return f"{unit.parent.name}/{unit.name}"
+
+
+def analyze(kind: str, directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What systemd-analyze says for the manager of the system or of a user."""
+    environ = {**os.environ, "XDG_RUNTIME_DIR": str(directory)}
+    command = [needs("systemd-analyze"), f"--{kind}", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+
+
+def exposure(unit: Path, kind: str, directory: Path) -> float:
+    done = analyze(kind, directory, "security", "--no-pager", "--offline=true", str(unit))
+    match = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert match is not None, done.stdout + done.stderr
+    return float(match[1])
+
+
+def copied(unit: Path, directory: Path) -> Path:
+    """The unit with programs that exist in the place of ours, and without the names of manual pages."""
+    text = re.sub(r"(/usr/local|%h/\.local)/bin/p2p(d|ctl)", "/bin/true", unit.read_text())
+    copy = directory / unit.name
+    copy.write_text(re.sub(r"^Documentation=.*\n", "", text, flags=re.MULTILINE))
+    return copy
 
 
 def test_both_roles_have_a_unit_of_each_kind() -> None:
     assert [unit.name for unit in SYSTEM] == NAMES
-    assert [unit.name for unit in USER] == NAMES
+    assert [unit.name for unit in USER] == sorted([*NAMES, STATE.name])
 
 
-@pytest.mark.parametrize("unit", [*SYSTEM, *USER], ids=lambda unit: f"{unit.parent.name}/{unit.name}")
+@pytest.mark.parametrize("unit", [*SYSTEM, *USER], ids=label)
 def test_how_exposed_a_unit_is(unit: Path, tmp_path: Path) -> None:
-    kind = unit.parent.name
-    words = [needs("systemd-analyze"), "security", "--no-pager", "--offline=true", f"--{kind}", str(unit)]
-    environ = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
-    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environ)
-    match = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
-    assert match is not None, done.stdout + done.stderr
-    assert float(match[1]) < MOST[kind], done.stdout
+    assert exposure(unit, unit.parent.name, tmp_path) < MOST
 
 
-@pytest.mark.parametrize("unit", SYSTEM, ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [*SYSTEM, *USER], ids=label)
 def test_a_unit_is_understood(unit: Path, tmp_path: Path) -> None:
-    """With programs that exist in the place of ours, nothing is left to complain of."""
-    text = re.sub(r"/usr/local/bin/p2p(d|ctl)", "/bin/true", unit.read_text())
-    copy = tmp_path / unit.name
-    copy.write_text(re.sub(r"^Documentation=.*\n", "", text, flags=re.MULTILINE))
-    done = subprocess.run(
-        [needs("systemd-analyze"), "verify", "--man=no", str(copy)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Nothing is left to complain of, also of the unit that it asks for."""
+    for each in USER if unit in USER else SYSTEM:
+        copied(each, tmp_path)
+    done = analyze(unit.parent.name, tmp_path, "verify", "--man=no", str(tmp_path / unit.name))
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("unit", [*SYSTEM, *USER], ids=lambda unit: f"{unit.parent.name}/{unit.name}")
+@pytest.mark.parametrize("role", ["peer", "tracker"])
+def test_what_needs_namespaces_can_be_left_out(role: str, tmp_path: Path) -> None:
+    """The drop-in takes back every directive that a user's manager makes with namespaces or not at all."""
+    unit = PACKAGING / f"systemd/user/p2pd-{role}.service"
+    needing = re.compile(
+        r"(Private|Protect|ProcSubset|CapabilityBoundingSet|TemporaryFileSystem|Bind|\w+Paths)"
+    )
+    wanted = {name for name in settings(unit) | settings(STATE) if needing.match(name)}
+    assert set(settings(WITHOUT)) == wanted
+    directory = tmp_path / "p2pd-.service.d"
+    directory.mkdir()
+    (directory / WITHOUT.name).write_text(WITHOUT.read_text())
+    copy = copied(unit, tmp_path)
+    copied(STATE, tmp_path)
+    assert exposure(copy, "user", tmp_path) > 6
+    assert analyze("user", tmp_path, "verify", "--man=no", str(copy)).stderr == ""
+
+
+def test_a_user_unit_is_a_unit_of_the_system_in_what_it_may_call() -> None:
+    """So that what was tried with one is known of the other."""
+    for role in NAMES:
+        system, user = (settings(PACKAGING / "systemd" / kind / role) for kind in ("system", "user"))
+        filters = [
+            name for name in system if name.startswith(("SystemCall", "Restrict", "Lock", "Memory", "NoNew"))
+        ]
+        filters = [name for name in filters if name not in ("MemoryHigh", "MemoryMax")]
+        assert len(filters) > 8
+        assert {name: system[name] for name in filters} == {name: user[name] for name in filters}
+
+
+def test_nothing_is_saved_where_it_would_go_with_the_service() -> None:
+    for unit in SERVICES:
+        given = settings(unit)
+        assert given["PrivateTmp"] == ["yes"]
+        assert "/tmp /var/tmp" in given["ReadOnlyPaths"]
+        assert given["Environment"] == [f"TMPDIR=%t/{given['RuntimeDirectory'][0]}"]
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=label)
 def test_the_commands_of_a_unit_are_commands(unit: Path) -> None:
     given = settings(unit)
     program, *words = given["ExecStart"][-1].split()
@@ -74,7 +130,7 @@ def test_the_commands_of_a_unit_are_commands(unit: Path) -> None:
 
 
 def test_units_of_both_roles_have_the_same_restrictions() -> None:
-    for units in (SYSTEM, USER):
+    for units in (SERVICES[:2], SERVICES[2:]):
         peer, tracker = (settings(unit) for unit in units)
         own = {
             "Description",
@@ -85,6 +141,8 @@ def test_units_of_both_roles_have_the_same_restrictions() -> None:
             "DynamicUser",
             "StateDirectory",
             "ReadWritePaths",
+            "RuntimeDirectory",
+            "Environment",
             # a tracker gives way to nobody, and has ten thousand connections
             "Nice",
             "CPUSchedulingPolicy",

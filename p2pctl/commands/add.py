@@ -74,7 +74,7 @@ def run(invocation: Invocation) -> int:
         invocation.progress.over(index)
         invocation.progress.close()
         if isinstance(answer, Fault):
-            output.fail(paths[index], answer, total)
+            output.fail(paths[index], _explained(paths[index], answer), total)
             continue
         view = PLAN if values.dry_run else VIEW
         output.show(view, [answer])
@@ -91,6 +91,14 @@ def _request(values: argparse.Namespace, path: str) -> dict[str, Any]:
     if values.recursive:
         request |= {"recursive": True, "excludes": values.excludes, "hidden": values.hidden}
     return request
+
+
+def _explained(path: str, fault: Fault) -> Fault:
+    """The fault, with a better hint where we see what the daemon does not."""
+    if fault.code != "not_found" or not os.path.exists(path):
+        return fault
+    hint = "it is there for you: a daemon that is a service sees no /tmp but its own, and what else its unit hides"
+    return Fault(fault.code, f"{os.path.abspath(path)} does not exist for the daemon", hint, fault.details)
 
 
 def report_failed(output: Output, item: dict[str, Any]) -> int:

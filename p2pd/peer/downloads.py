@@ -318,10 +318,8 @@ class Downloads:
 def _check_target(wanted: Wanted, target: str) -> tuple[bool, int]:
     """Whether the target is taken and the policy does not allow for it, and the octets that are free. Raises StorageError for a
     directory that cannot be used."""
-    shown = safe(wanted.directory)
     with Root(wanted.directory) as root:
-        if not os.access(wanted.directory, os.W_OK | os.X_OK):
-            raise Fault("storage", f"cannot write in {shown}", "choose another directory with -o DIR")
+        root.check_writable()
         # A folder that is there may be filled up: then "skip" is about the files in it.
         policies = ("fail",) if wanted.files else ("fail", "skip")
         return wanted.exists in policies and root.exists(target), root.free_bytes()

@@ -25,6 +25,7 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _RENAME_NOREPLACE = 1  # linux/fs.h
 
+_READ_ONLY = "read-only for the daemon: as a service it writes only where its unit lets it (ReadWritePaths=)"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _GONE = frozenset(
     {
@@ -76,7 +77,7 @@ def storage_error(error: OSError, doing: str) -> StorageError:
     if error.errno == errno.EFBIG:
         return StorageFailed(message, "this file system cannot hold a file of that size", details)
     if error.errno == errno.EROFS:
-        return StorageFailed(message, "the file system is mounted read-only", details)
+        return StorageFailed(message, f"it is {_READ_ONLY}", details)
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageFailed(message, "check the owner and the permissions of the directory", details)
     return StorageFailed(message, "", details)
@@ -329,6 +330,15 @@ class Root:
             ):  # some network file systems cannot, and do not need to
                 return
             raise StorageFailed(f"cannot sync {safe(self.path)}: {os.strerror(error.errno or 0)}") from error
+
+    def check_writable(self) -> None:
+        """Raises StorageFailed when nothing can be made here."""
+        if os.access(".", os.W_OK | os.X_OK, dir_fd=self.fd):
+            return
+        hint = "choose another directory with -o DIR"
+        if os.statvfs(self.fd).f_flag & os.ST_RDONLY:
+            hint = f"{hint}; this one is {_READ_ONLY}"
+        raise StorageFailed(f"cannot write in {safe(self.path)}", hint)
 
     def free_bytes(self) -> int:
         """Octets that we may still write on this file system."""

@@ -62,6 +62,14 @@ class TestAdd:
         assert p2pctl("add", "/d/a", "--no-wait").out == "Adding a to shared files\n"
         assert p2pctl("-q", "add", "/d/a", "--no-wait").out == ""
 
+    def test_what_only_the_client_sees(self, place: Path, p2pctl: Run) -> None:
+        hidden = place / "none.txt"
+        hidden.touch()
+        got = p2pctl("add", str(hidden))
+        assert got.status == 4
+        assert f"{hidden} does not exist for the daemon" in got.err
+        assert "it is there for you" in got.err
+
     def test_one_that_fails(self, p2pctl: Run) -> None:
         got = p2pctl("add", "/d/none")
         assert (got.status, got.out, got.err) == (4, "", "p2pctl: there is no none\n  hint: look again\n")

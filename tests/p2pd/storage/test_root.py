@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from p2pd.storage.root import (
 )
 from protocol.errors import Fault
 from protocol.names import BadName
+from tests.fakes.programs import needs
 
 
 class RootWithoutRenameat2(Root):
@@ -290,3 +293,36 @@ def test_a_numbered_name_still_fits(name: str) -> None:
 def test_a_local_name_may_be_odd_but_is_one_component() -> None:
     for name in ("a:b", "con", "a ", "\udcff", "-"):
         assert check_local_name(name) == name
+
+
+CHECK = """
+import sys
+from p2pd.storage.root import Root, StorageFailed
+try:
+    with Root(sys.argv[1]) as root:
+        root.check_writable()
+except StorageFailed as error:
+    print(error, error.hint, sep="; ")
+else:
+    print("it may")
+"""
+
+
+@pytest.mark.parametrize(("options", "told"), [("rw", "it may"), ("ro", "read-only for the daemon")])
+def test_whether_one_may_write_where_a_service_sees_it_read_only(
+    options: str, told: str, tmp_path: Path
+) -> None:
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    mounted = 'mount --bind "$1" "$1" && mount -o "remount,bind,$2" "$1" && exec "$3" -c "$4" "$1"'
+    words = ["--mount", "sh", "-c", mounted, "sh", str(tmp_path), options, sys.executable, CHECK]
+    done = subprocess.run([needs("unshare"), *user, *words], capture_output=True, text=True, check=True)
+    assert told in done.stdout
+
+
+def test_a_directory_of_others_cannot_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    words = [sys.executable, "-c", CHECK, str(tmp_path)]
+    if os.geteuid() == 0:
+        words = [needs("setpriv"), "--bounding-set=-all", "--inh-caps=-all", *words]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == f"cannot write in {tmp_path}; choose another directory with -o DIR\n"

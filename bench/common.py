@@ -135,6 +135,15 @@ def cpu_seconds(pid: int, children: bool = False) -> float:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
+def machine_seconds() -> tuple[float, float]:
+    """CPU seconds that all cores were busy so far, and those that the host of a virtual machine took."""
+    user, nice, system, _, _, irq, soft, stolen = map(
+        int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    )
+    tick = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + soft) / tick, stolen / tick
+
+
 def end(process: subprocess.Popen[Any]) -> None:
     """Ends a process, by force if need be, and closes what it printed to."""
     process.terminate()
@@ -151,10 +160,12 @@ def end(process: subprocess.Popen[Any]) -> None:
 class Daemon:
     """A p2pd under way, with its home in `directory`. `where` is the address it printed."""
 
-    def __init__(self, name: str, words: Sequence[str], directory: Path) -> None:
+    def __init__(
+        self, name: str, words: Sequence[str], directory: Path, program: Sequence[str] = ("-m", "p2pd")
+    ) -> None:
         self.home = directory / name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "p2pd", *words, "--home", name, "--log-level", "warning"],
+            [sys.executable, *program, *words, "--home", name, "--log-level", "warning"],
             cwd=directory,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -250,6 +261,7 @@ __all__ = [
     "describe",
     "end",
     "machine",
+    "machine_seconds",
     "random_file",
     "rate",
     "same",

@@ -53,6 +53,7 @@ class Crowd:
 
     def __init__(self, port: int, secret: NetworkSecret) -> None:
         self.devices: list[Device] = []
+        self.lost = 0  # of them, closed
         self.on_open: Callable[[Device], object] = lambda device: None
         self._port = port
         self._secret = secret
@@ -176,5 +177,6 @@ class Crowd:
     def _end(self, device: Device, trouble: str) -> None:
         if device.state != "closed":
             device.state, device.trouble, device.session = "closed", trouble, None
+            self.lost += 1
             self._selector.unregister(device.raw)
             device.raw.close()

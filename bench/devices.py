@@ -20,8 +20,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import common
+import watched
 from crowd import Crowd, Device
 from tracker_data import WORDS_ASKED, Data, question
 
@@ -33,9 +35,11 @@ PASSWORD = "correct horse battery staple"
 PER_ADDRESS = 100
 JOINS_PER_SECOND = 45.0  # it takes 50 from addresses that it knows, 20 from strangers
 STRANGERS_PER_SECOND = 15.0
+HURRIED = 120.0
 FILES = 10
 SEARCHES_PER_SECOND = 50.0
 REFRESH_SECONDS = 300.0
+NICE = 10
 
 
 def address(number: int) -> str:
@@ -64,6 +68,9 @@ class Load:
         self.data = Data(seed, FILES)
         self.announces: list[float] = []
         self.searches: list[float] = []
+        self.asked: dict[
+            tuple[str, int], float
+        ] = {}  # the same searches: device and number, when they were sent
         self.handshakes: list[float] = []
         self.refused: list[str] = []
         self.ready = 0
@@ -75,7 +82,7 @@ class Load:
         self._announce(device)
 
     def _announce(self, device: Device) -> None:
-        epoch = device.number.to_bytes(8, "big")
+        epoch = (device.number + 1).to_bytes(8, "big")
         first = device.requests == 0
         device.requests += 1
         request = Announce(device.requests, epoch, 1, 8001)
@@ -116,13 +123,14 @@ class Load:
         [kind] = self.rng.choices(list(WORDS_ASKED), list(WORDS_ASKED.values()))
         text, phrase = question(self.data, kind, self.rng)
         by, phrases = By.ID if kind == "id" else By.TEXT, [phrase] if phrase else []
+        self.asked[device.key.device_id.hex(), device.requests] = time.monotonic()
         self.crowd.ask(device, SearchTerms(device.requests, by, text, limit=100, phrases=phrases), answered)
 
     def join(self, numbers: Sequence[int], rate: float) -> None:
         """New devices at so many a second, until each has published or was refused (or for a minute more)."""
         crowd, began, started = self.crowd, time.perf_counter(), 0
-        wanted = self.ready + self._closed() + len(numbers)
-        while self.ready + self._closed() < wanted:
+        wanted = self.ready + crowd.lost + len(numbers)
+        while self.ready + crowd.lost < wanted:
             passed = time.perf_counter() - began
             while started < len(numbers) and started <= passed * rate:
                 crowd.join(numbers[started], address(numbers[started]))
@@ -130,9 +138,6 @@ class Load:
             crowd.turn(0.01)
             if passed > len(numbers) / rate + 60:
                 return
-
-    def _closed(self) -> int:
-        return sum(device.state == "closed" for device in self.crowd.devices)
 
     def live(self, seconds: float, joining: Sequence[int] | None = None) -> None:
         """Searches and announces for so long; with `joining` these devices come meanwhile, evenly."""
@@ -165,6 +170,7 @@ class Load:
         """Forgets what was measured so far."""
         for each in (self.announces, self.searches, self.handshakes, self.refused):
             each.clear()
+        self.asked = {}
 
 
 def resident(pid: int) -> int:
@@ -182,6 +188,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--joining", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--hurry", action="store_true", help="for a try: the tracker lets in as many at a time as come"
+    )
+    parser.add_argument("--costs", action="store_true", help="also what the tracker's CPU went to")
     values = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -193,24 +203,69 @@ def main() -> int:
         (directory / "password").touch(mode=0o600)
         (directory / "password").write_text(PASSWORD)
         words = ["tracker", "--listen", "127.0.0.1:0", "--network", NETWORK, "--password-file", "password"]
-        tracker = common.Daemon("tracker", words, directory)
+        seen = directory / "seen.json"
+        program = [watched.__file__, os.fspath(seen), *([watched.HURRY] if values.hurry else [])]
+        tracker = common.Daemon("tracker", words, directory, program)
+        os.nice(NICE)  # what is measured goes first: in the field the devices have processors of their own
         try:
-            measure(tracker.process.pid, Crowd(int(tracker.where.rpartition(":")[2]), secret), values)
+            phases = measure(
+                tracker.process.pid, Crowd(int(tracker.where.rpartition(":")[2]), secret), values
+            )
         finally:
             tracker.stop()
+        print("at the tracker, from the question's way into its socket to the answer's:")
+        for phase in phases:
+            print(f"  {phase.name}: search {milliseconds(watched.answered_after(seen, phase.asked))}")
+            for line in watched.troubles(seen, phase.began, phase.ended):
+                print(f"    {line}")
+        if values.costs:
+            print("CPU of the reactors' callbacks:", *watched.costs(seen), sep="\n  ")
     return 0
 
 
-def measure(pid: int, crowd: Crowd, values: argparse.Namespace) -> None:
+class Share:
+    """Who used the cores since it was made."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._began = self._now()
+
+    def _now(self) -> tuple[float, ...]:
+        busy, stolen = common.machine_seconds()
+        return time.monotonic(), common.cpu_seconds(self._pid), common.cpu_seconds(os.getpid()), busy, stolen
+
+    def __str__(self) -> str:
+        passed, tracker, devices, busy, stolen = (
+            now - then for now, then in zip(self._now(), self._began, strict=True)
+        )
+        percent = [100 * each / passed for each in (tracker, devices, busy - tracker - devices, stolen)]
+        return "of a core: tracker {:.0f} %, devices {:.0f} %, others {:.0f} %, stolen {:.0f} %".format(
+            *percent
+        )
+
+
+class Phase(NamedTuple):
+    """A part of the run, in seconds of CLOCK_MONOTONIC, and the searches that were sent in it."""
+
+    name: str
+    began: float
+    ended: float
+    asked: dict[tuple[str, int], float]
+
+
+def measure(pid: int, crowd: Crowd, values: argparse.Namespace) -> list[Phase]:
     load = Load(crowd, values.seed)
     load.join([0], 1.0)
     empty, before = resident(pid), common.cpu_seconds(pid)
     began = time.perf_counter()
     # An address is known once its first device is in; strangers are let in slowly, so these come first.
-    load.join(range(PER_ADDRESS, values.devices, PER_ADDRESS), STRANGERS_PER_SECOND)
+    load.join(
+        range(PER_ADDRESS, values.devices, PER_ADDRESS), HURRIED if values.hurry else STRANGERS_PER_SECOND
+    )
     rest = [number for number in range(values.devices) if number % PER_ADDRESS]
     rest.sort(key=lambda number: number % PER_ADDRESS)  # an address may try two handshakes a second
-    load.join(rest, min(JOINS_PER_SECOND, 1.8 * math.ceil(values.devices / PER_ADDRESS)))
+    usual = min(JOINS_PER_SECOND, 1.8 * math.ceil(values.devices / PER_ADDRESS))
+    load.join(rest, HURRIED if values.hurry else usual)
     took = time.perf_counter() - began
     there = sum(device.session is not None for device in crowd.devices)
     print(
@@ -224,33 +279,37 @@ def measure(pid: int, crowd: Crowd, values: argparse.Namespace) -> None:
     cpu, memory = (common.cpu_seconds(pid) - before) / there, (resident(pid) - empty) / there
     print(f"  tracker: {cpu * 1000:.1f} ms of CPU a joining device, {memory / 1024:.1f} KiB a device")
     load.clear()
-    before, began = common.cpu_seconds(pid), time.perf_counter()
+    phases = []
+    share = Share(pid)
+    before, began = common.cpu_seconds(pid), time.monotonic()
     load.live(values.seconds)
-    took = time.perf_counter() - began
+    took = time.monotonic() - began
+    phases.append(Phase("steady", began, time.monotonic(), load.asked))
     used = common.cpu_seconds(pid) - before
     print(f"steady, {SEARCHES_PER_SECOND:.0f} searches a second, {took:.0f} s:")
     print(
         f"  search   {milliseconds(load.searches)}\n  announce {milliseconds(load.announces)}, refused {len(load.refused)}"
     )
-    print(
-        f"  tracker: {used / took * 100:.0f} % of a core, {used / took / there * 1e6:.1f} microseconds of CPU a second a device"
-    )
+    print(f"  tracker: {used / took / there * 1e6:.1f} microseconds of CPU a second a device\n  {share}")
     load.clear()
     new = range(1_000_000, 1_000_000 + PER_ADDRESS * values.joining, PER_ADDRESS)  # each a stranger
+    began, share = time.monotonic(), Share(pid)
     load.live(10.0, new)
+    phases.append(Phase("while they join", began, time.monotonic(), load.asked))
     joined = sum(device.session is not None for device in crowd.devices[-values.joining :])
     print(f"{values.joining} more join in 10 s ({joined} did):")
     print(
         f"  search   {milliseconds(load.searches)}\n  announce {milliseconds(load.announces)}\n  handshake {milliseconds(load.handshakes)}"
     )
+    print(f"  {share}")
     for trouble in sorted(
         {device.trouble for device in crowd.devices[-values.joining :] if device.trouble}
         | set(load.refused[:3])
     ):
         print(f"  trouble: {trouble}")
-    lost = sum(device.state == "closed" for device in crowd.devices)
-    print(f"sessions lost: {lost}; memory of the tracker {resident(pid) / 2**20:.0f} MiB")
+    print(f"sessions lost: {crowd.lost}; memory of the tracker {resident(pid) / 2**20:.0f} MiB")
     crowd.close()
+    return phases
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
+from p2pd.garbage import Garbage
 from p2pd.heartbeat import Heartbeat
 from p2pd.logs import Log
 from p2pd.net.reactor import Reactor
@@ -40,6 +41,7 @@ class Supervision:
         self.tuning = tuning
         self.log = logged
         self.notifier = notifier
+        self._garbage = Garbage()
         self._had_terminal = has_terminal()
         self._stop: Callable[[], object] = lambda: None
         self._summary: Callable[[], str] = lambda: ""
@@ -62,6 +64,7 @@ class Supervision:
         self._summary = summary
         self._said = summary()
         self._ready = True
+        self._garbage.settle()
         self.notifier.ready(self._said)
         self._spawn(Heartbeat(reactors, self.notifier, self._now_and_then).run())
         if self._hung_up:
@@ -116,6 +119,7 @@ class Supervision:
 
     def _now_and_then(self) -> None:
         self.log.sweep()
+        self._garbage.beat()
         if self.notifier.managed and (summary := self._summary()) != self._said:
             self._said = summary
             self.notifier.status(summary)

@@ -130,6 +130,11 @@ class Keyring:
         with self._lock:
             return self._ring.current.epoch, int(self._ring.ends_at) if len(self._accepted()) > 1 else 0
 
+    def only(self) -> NetworkSecret | None:
+        """The key there is outside of a rotation: then nothing is to be judged or noted of who uses it."""
+        with self._lock:
+            return self._ring.current if self._ring.previous is None else None
+
     def holds(self, secret: NetworkSecret) -> bool:
         """True while a session under this key may live."""
         return secret in self.accepted()

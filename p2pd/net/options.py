@@ -18,9 +18,6 @@ import zmq
 from protocol import limits
 
 HANDSHAKE_MS = 3_000
-HEARTBEAT_MS = 15_000
-HEARTBEAT_TIMEOUT_MS = 45_000
-HEARTBEAT_TTL_MS = 60_000
 CONNECT_MS = 10_000
 
 LISTENER_RCVHWM = 16
@@ -57,10 +54,11 @@ _TCP = (
     ),
     Option(zmq.SocketOption.HANDSHAKE_IVL, HANDSHAKE_MS, "an idle stranger holds a descriptor 3 s, not 30 s"),
     Option(
-        zmq.SocketOption.HEARTBEAT_IVL, HEARTBEAT_MS, "a dead host is noticed where TCP would wait for hours"
+        zmq.SocketOption.HEARTBEAT_IVL,
+        0,
+        "sessions ask each other for signs of life; each beat of libzmq looks through the timers of all connections, a "
+        "third of a core with 10,000",
     ),
-    Option(zmq.SocketOption.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS, "three missed heartbeats, not one"),
-    Option(zmq.SocketOption.HEARTBEAT_TTL, HEARTBEAT_TTL_MS, "the other side gives up on us likewise"),
 )
 
 _ROUTER = (

@@ -26,6 +26,7 @@ from protocol import limits
 from protocol.errors import AuthenticationError, ProtocolError, Refusal
 from protocol.frames import HELLO, PROVE, RECORD, make_refuse
 from protocol.handshake import Dialect, Established, HandshakeRefused, Responder
+from protocol.keys import NetworkSecret
 from protocol.session import Closed, Opened, Pinged, Session, State, record_size
 
 log = logging.getLogger("p2pd.net.router")
@@ -342,13 +343,11 @@ class SealedRouter:
         return len(found)
 
     def _gone(self, descriptor: int) -> None:
-        conn = self._by_descriptor.get(descriptor)
-        if conn is not None:
+        if (conn := self._by_descriptor.get(descriptor)) is not None:
             self._drop(conn, "the connection ended")
 
     def _misbehaved(self, rid: bytes, what: str) -> None:
-        conn = self.conns.get(rid)
-        if conn is not None:
+        if (conn := self.conns.get(rid)) is not None:
             self._drop(conn, what)
 
     def _drop(self, conn: Conn, reason: str) -> None:
@@ -377,22 +376,23 @@ class SealedRouter:
     def _tick(self) -> None:
         # First, so that nothing that goes wrong below can end it.
         self.reactor.later(TICK_SECONDS, self._tick)
-        now = self.reactor.clock()
+        now, only = self.reactor.clock(), self._identity.keys.only()
         for conn in self._rounds.part(TICKS):
             if not conn.closed:
-                self._look_at(conn, now)
+                self._look_at(conn, now, only)
 
-    def _look_at(self, conn: Conn, now: float) -> None:
+    def _look_at(self, conn: Conn, now: float, only: NetworkSecret | None) -> None:
         """About once a second: is it still to be there, and does it want a ping?"""
-        keys = self._identity.keys
         if conn.session is None or conn.secret is None:
             if now - conn.since > limits.HANDSHAKE_SECONDS:
                 self._drop(conn, "handshake timed out")
             return
-        if not keys.admits(conn.device_id, conn.secret):
-            self.close(conn, "its key has stopped")
-            return
-        keys.met(conn.device_id, conn.secret, conn.host)
+        if conn.secret is not only:
+            keys = self._identity.keys
+            if not keys.admits(conn.device_id, conn.secret):
+                self.close(conn, "its key has stopped")
+                return
+            keys.met(conn.device_id, conn.secret, conn.host)
         if conn.session.dead(now):
             self._drop(conn, "silent")
         elif conn.session.ping_due(now) and not conn.backlog:

@@ -66,7 +66,7 @@ _TCP_INFO = 11  # <netinet/tcp.h>
 _TCP_INFO_SIZE = 136
 _RECEIVED_AT = 128  # struct tcp_info, tcpi_bytes_received (Linux 4.1)
 _SETUP_OCTETS = 1024  # greeting and READY: not delivered to anybody
-_HEARTBEAT_OCTETS_PER_SECOND = 8  # a PING and a PONG every 15 s are 16 octets
+_HEARTBEAT_OCTETS_PER_SECOND = 8  # of a far end whose libzmq sends PINGs, delivered to nobody
 _LONG_FRAME = 255  # longer frames have 9 octets of header, others 2 (ZMTP 3.1)
 
 

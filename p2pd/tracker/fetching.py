@@ -42,14 +42,15 @@ class Fetchers:
     """See the module. Times are of the tracker's clock."""
 
     def __init__(self) -> None:
-        self._devices: dict[bytes, _Device] = {}
+        self._devices: dict[bytes, _Device] = {}  # the lease that ends first comes first
         self._by_content: dict[bytes, dict[bytes, None]] = {}
 
     def announced(self, card: Card, now: float, until: float) -> None:
-        """A device has a lease and is reached so. What it fetches stays as it was."""
-        device = self._devices.get(card.device_id)
+        """A device has a lease and is reached so. What it fetches stays as it was. Leases are given in the order in which they end."""
+        device = self._devices.pop(card.device_id, None)
         if device is not None:
             device.card, device.until = card, until
+            self._devices[card.device_id] = device
             return
         if len(self._devices) >= MAX_DEVICES:
             self.expire(now)
@@ -88,7 +89,10 @@ class Fetchers:
 
     def expire(self, now: float) -> None:
         """Forgets devices whose lease is over."""
-        for device_id in [name for name, device in self._devices.items() if device.until <= now]:
+        while self._devices:
+            device_id, device = next(iter(self._devices.items()))
+            if device.until > now:
+                return
             self.left(device_id)
 
     def _forget(self, content_id: bytes, device_id: bytes) -> None:

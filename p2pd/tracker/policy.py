@@ -7,15 +7,14 @@ gets, and the tracker's own host is no network. Pure; time is an argument.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from p2pd.net.addresses import is_loopback
 from p2pd.tracker.quota import Kind, Quota
-from p2pd.tracker.registry import Listing
 from protocol import limits
-
-CENSUS_SECONDS = 30.0  # how often the entries of networks are counted anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,7 @@ class Figures:
     network_entries: int = limits.MAX_FILES_PER_NETWORK
 
 
+@lru_cache(maxsize=1 << 14)  # asked for each request of each member
 def network_of(host: str) -> str:
     """The network that a source address counts for; "" for loopback and for what is no address."""
     try:
@@ -47,6 +47,7 @@ class Policy:
 
     def __init__(self, figures: Figures = Figures()) -> None:
         self._entries: dict[str, int] = {}
+        self._since: dict[str, int] = {}  # of them, since the last census began
         self.change(figures)
 
     def change(self, figures: Figures) -> None:
@@ -84,15 +85,19 @@ class Policy:
         if self._entries.get(network, 0) + more > most:
             return False
         self._entries[network] = self._entries.get(network, 0) + more
+        self._since[network] = self._since.get(network, 0) + more
         return True
 
-    def census(self, listings: Iterable[Listing]) -> None:
-        """All devices with a lease, as the registry has them."""
-        counts: dict[str, int] = {}
-        for listing in listings:
-            network = network_of(listing.card.observed)
-            counts[network] = counts.get(network, 0) + listing.files
-        self._entries = counts
+    def census_begins(self) -> None:
+        """The entries of networks are counted from now on, and told to `census` at the end."""
+        self._since = {}
+
+    def census(self, entries: Mapping[str, int]) -> None:
+        """How many entries each network lists, as the registry has them. What was let in meanwhile comes on top: until the next census
+        some may be counted twice, and none is left out."""
+        counts = Counter(entries)
+        counts.update(self._since)
+        self._entries, self._since = counts, {}
 
 
 def _scaled(kind: Kind, rate: float) -> tuple[float, float]:

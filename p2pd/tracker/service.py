@@ -18,8 +18,9 @@ from typing import Any
 from p2pd.net.addresses import LOOPBACK, check_dialable, is_loopback
 from p2pd.net.bans import Ban, Bans, covers
 from p2pd.tracker import search
+from p2pd.tracker.counting import Counting
 from p2pd.tracker.fetching import Fetchers, Parts
-from p2pd.tracker.policy import CENSUS_SECONDS, Policy
+from p2pd.tracker.policy import Policy
 from p2pd.tracker.quota import Kind
 from p2pd.tracker.reach import Probe
 from p2pd.tracker.registry import (
@@ -104,8 +105,9 @@ class TrackerService:
         self._advertised = advertised_host
         self._rng = rng
         self._policy = policy or Policy()
+        self._counting = Counting(registry, self._policy, self._lock)
         self.wants = Wants()
-        self._bans_read = self._counted = float("-inf")
+        self._bans_read = float("-inf")
         self._keys = keys
         self._fetchers: Parts = fetchers or Fetchers()
         self._pressed = False  # the registry was full: absent devices are forgotten early
@@ -168,16 +170,12 @@ class TrackerService:
         self.wants.look_up(self._registry, now)
         if now - self._bans_read >= BANS_SECONDS:
             self.read_bans(now)
-        if now - self._counted >= CENSUS_SECONDS:
-            self._counted = now
-            listings = list(everybody(self._registry, now))
-            with self._lock:
-                self._policy.census(listings)
+        counting = self._counting.step(now)
         before = now if self._pressed else now - FORGET_SECONDS
         removed = self._registry.sweep(now, before, SWEEP_ENTRIES)
         if not removed:
             self._pressed = False
-        return removed + self.wants.pending
+        return removed + counting + self.wants.pending
 
     def stats(self, now: float) -> dict[str, int]:
         """Figures for the operator: devices and files now, requests since the start. Raises RegistryError."""
@@ -233,7 +231,7 @@ class TrackerService:
         if self._fetchers.card(card.device_id, now) is None:
             self.wants.look_again(now)  # it may be back with what it published before
         self._fetchers.announced(card, now, now + ANNOUNCE_LIFETIME)
-        totals = self._registry.totals(now)
+        totals = self._counting.totals(now)
         self._count("announces")
         return Announced(
             message.req,

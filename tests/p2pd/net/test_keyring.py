@@ -108,6 +108,13 @@ def test_a_key_of_nobody_is_no_key(keys: Keyring) -> None:
     assert keys.sightings() == []
 
 
+def test_there_is_one_key_only_outside_of_a_rotation(keys: Keyring) -> None:
+    assert keys.only() is None
+    ring = keys.ring.finished()
+    keys.set(ring)
+    assert keys.only() is ring.current
+
+
 def test_outside_a_rotation_nothing_is_noted() -> None:
     keys = Keyring(OLD)
     keys.met(ALICE, OLD, HOST, "h:1")

@@ -55,3 +55,15 @@ def test_devices_are_bounded() -> None:
     assert not fetchers.set(card(70_000).device_id, [ONE], 5.0)
     fetchers.announced(card(70_000), 10.0, 20.0)
     assert fetchers.set(card(70_000).device_id, [ONE], 10.0)
+
+
+def test_only_leases_that_are_over_end_however_they_were_renewed() -> None:
+    fetchers = Fetchers()
+    for number in range(1, 6):
+        fetchers.announced(card(number), float(number), 10.0 + number)
+    fetchers.announced(card(1), 6.0, 16.0)
+    fetchers.announced(card(3), 7.0, 17.0)
+    fetchers.expire(14.0)
+    assert [device_id[-1] for device_id in fetchers._devices] == [5, 1, 3]
+    fetchers.expire(16.0)
+    assert [device_id[-1] for device_id in fetchers._devices] == [3]

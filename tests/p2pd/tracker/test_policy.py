@@ -6,7 +6,6 @@ import pytest
 
 from p2pd.tracker.policy import Figures, Policy, network_of
 from p2pd.tracker.quota import Kind
-from p2pd.tracker.registry import Card, Listing
 from protocol.limits import SEARCH_BURST
 
 
@@ -62,7 +61,21 @@ def test_entries_of_a_network_are_bounded_and_counted_anew() -> None:
     assert policy.room("10.0.0.2", -3)
     assert policy.room("10.0.1.1", 10)
     assert policy.room("127.0.0.1", 1000)
-    policy.census([Listing(Card(device(1), "10.0.0.1", "", 8001), 5, 9.0)])
+    policy.census_begins()
+    policy.census({"10.0.0.0/24": 5})
     assert policy.room("10.0.0.9", 5)
     assert not policy.room("10.0.0.9", 1)
     assert Policy(Figures(network_entries=0)).room("10.0.0.1", 10**9)
+
+
+def test_what_is_let_in_during_a_census_is_counted_with_it() -> None:
+    policy = Policy(Figures(network_entries=10))
+    assert policy.room("10.0.0.1", 4)
+    policy.census_begins()
+    assert policy.room("10.0.0.1", 3)
+    policy.census({"10.0.0.0/24": 4})  # the look came before those three were listed
+    assert not policy.room("10.0.0.1", 4)
+    assert policy.room("10.0.0.1", 3)
+    policy.census_begins()
+    policy.census({"10.0.0.0/24": 2})
+    assert policy.room("10.0.0.1", 8)

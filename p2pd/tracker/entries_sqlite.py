@@ -12,29 +12,24 @@ from collections.abc import Iterable, Sequence
 from json import dumps
 from sqlite3 import Cursor
 
+from p2pd.tracker.crowds_sqlite import Crowds
+from p2pd.tracker.numbers_sqlite import head, json_list
 from p2pd.tracker.tiers_sqlite import Rises, tier_of, unindex, words
 from protocol.searching import fold
 from protocol.tracker import Entry, Gone
-
-HEAD = 7
-"""Octets of a digest that are a number SQLite has (63 bits) whatever they are."""
 
 Claim = tuple[bytes, bytes, int, int]
 """What a device says that a content is: content id, SHA-256, size, number of files."""
 
 
-def json_list(rows: Iterable[int]) -> str:
-    """Numbers as a bound parameter of json_each."""
-    return f"[{','.join(map(str, rows))}]"
-
-
-def head(digest: bytes) -> int:
-    """The number under which a digest is indexed."""
-    return int.from_bytes(digest[:HEAD], "big")
-
-
 def add(
-    cursor: Cursor, device: int, generation: int, entries: Sequence[Entry], has_old: bool, rises: Rises
+    cursor: Cursor,
+    device: int,
+    generation: int,
+    entries: Sequence[Entry],
+    has_old: bool,
+    rises: Rises,
+    crowds: Crowds,
 ) -> tuple[int, int]:
     """Lists entries of a device in `generation`. Returns how many are new, and how many were there in a lower
     one.
@@ -56,6 +51,7 @@ def add(
             [(generation, date, *pair, device, generation) for pair, date in dates.items()],
         )
         raised = cursor.rowcount
+        crowds.forget(known)
     # Most contents are new, and an entry of theirs is: only the others have to be asked whether it is there already.
     fresh = [(content, name, date) for (content, name), date in dates.items() if content not in known]
     found = []
@@ -75,6 +71,8 @@ def add(
     cursor.executemany(
         "INSERT OR IGNORE INTO label VALUES (?, ?)", [(name, content) for content, name, _ in found]
     )
+    for content, name, date in found:
+        crowds.listed(content, name, device, date)
     _held(cursor, found, known, rises)
     several = Counter(content for content, _, _ in fresh)
     cursor.executemany(
@@ -84,7 +82,9 @@ def add(
     return len(fresh) + len(found), raised
 
 
-def remove(cursor: Cursor, device: int, generation: int, gone: Iterable[Gone]) -> tuple[int, int]:
+def remove(
+    cursor: Cursor, device: int, generation: int, gone: Iterable[Gone], crowds: Crowds
+) -> tuple[int, int]:
     """Deletes entries of a device, whatever size, SHA-256 and number of files it gave them. Returns how many, and how many of
     them were of `generation` or above.
     """
@@ -98,17 +98,17 @@ def remove(cursor: Cursor, device: int, generation: int, gone: Iterable[Gone]) -
             (fold(item.name), item.name, device, head(item.content_id), item.content_id),
         ).fetchall():
             pairs[content, name] = found
-    _delete(cursor, device, list(pairs))
+    _delete(cursor, device, list(pairs), crowds)
     return len(pairs), sum(found >= generation for found in pairs.values())
 
 
-def drop(cursor: Cursor, device: int, below: int, limit: int) -> int:
+def drop(cursor: Cursor, device: int, below: int, limit: int, crowds: Crowds) -> int:
     """Deletes entries of a device in generations under `below`, at most `limit`. Returns how many."""
     pairs = cursor.execute(
         "SELECT content, name FROM entry INDEXED BY entry_device WHERE device = ? AND generation < ? LIMIT ?",
         (device, below, limit),
     ).fetchall()
-    _delete(cursor, device, [(content, name) for content, name in pairs])
+    _delete(cursor, device, [(content, name) for content, name in pairs], crowds)
     return len(pairs)
 
 
@@ -199,7 +199,7 @@ def _held(cursor: Cursor, found: Sequence[tuple[int, int, int]], known: dict[int
 # -- removing ---------------------------------------------------------------------------------------------
 
 
-def _delete(cursor: Cursor, device: int, pairs: Sequence[tuple[int, int]]) -> None:
+def _delete(cursor: Cursor, device: int, pairs: Sequence[tuple[int, int]], crowds: Crowds) -> None:
     """Deletes (content, name) entries of a device, then whatever no entry holds any more."""
     cursor.executemany(
         "DELETE FROM entry WHERE content = ? AND name = ? AND device = ?", [(*pair, device) for pair in pairs]
@@ -210,6 +210,7 @@ def _delete(cursor: Cursor, device: int, pairs: Sequence[tuple[int, int]]) -> No
         pairs,
     )
     lost = Counter(content for content, _ in pairs)
+    crowds.forget(lost)
     cursor.executemany(
         "UPDATE content SET holders = holders - ? WHERE id = ?",
         [(count, content) for content, count in lost.items()],

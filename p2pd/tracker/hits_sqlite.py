@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2pd.storage.sqlite import Database
-from p2pd.tracker.entries_sqlite import json_list
+from p2pd.tracker.crowds_sqlite import Crowds
+from p2pd.tracker.numbers_sqlite import json_list
 from p2pd.tracker.search import Query
 from protocol.limits import MAX_HIT_NAMES
 from protocol.tracker import Hit, Sort
@@ -76,6 +77,7 @@ _LIVE_AT_ALL = (
 
 def held(
     database: Database,
+    crowds: Crowds,
     rows: Iterable[int],
     now: float,
     entries: int,
@@ -84,48 +86,55 @@ def held(
     """Contents by row; those that nobody serves have no names. And the rows, the last ones, that were not looked at since those
     before have so many entries already; never all. `wanted`: rows of names by which contents were found.
     """
-    params: dict[str, Any] = {"rows": json_list(rows), "now": now, "most": ROWS}
+    contents = [
+        Held(*values)
+        for values in database.query(
+            f"SELECT {_COLUMNS} FROM json_each(:rows) j CROSS JOIN content c ON c.id = j.value",
+            {"rows": json_list(rows)},
+        )
+    ]
+    return serve(database, crowds, contents, now, entries, wanted, {})
+
+
+def serve(
+    database: Database,
+    crowds: Crowds,
+    contents: Iterable[Held],
+    now: float,
+    entries: int,
+    wanted: Mapping[int, Collection[int]],
+    texts: Mapping[int, Name],
+) -> tuple[dict[int, Held], set[int]]:
+    """The same for contents that were read: it is noted in them who serves them. `texts`: names that need not be looked up."""
     found: dict[int, Held] = {}
     beyond: set[int] = set()
-    for values in database.query(
-        f"SELECT {_COLUMNS} FROM json_each(:rows) j CROSS JOIN content c ON c.id = j.value", params
-    ):
-        one = Held(*values)
+    for one in contents:
         if beyond or (found and one.work > entries):
             beyond.add(one.row)
             continue
         entries -= one.work
         found[one.row] = one
-    many = [content.row for content in found.values() if content.holders > ROWS]
-    few = json_list(row for row, content in found.items() if content.holders <= ROWS)
-    served = database.query(
-        "SELECT e.content, e.name, COUNT(*), MAX(e.added_at) FROM json_each(:rows) j CROSS JOIN entry e ON e.content = j.value"
-        f" CROSS JOIN device d ON d.id = e.device WHERE {LIVE} GROUP BY e.content, e.name",
-        {"rows": few, "now": now},
-    )
-    for row in many:
-        served += _of_many(database, {**params, "row": row}, wanted.get(row, ()))
-    shown = {name for _, name, _, _ in served}
-    texts = {
+    live = crowds.live(now)
+    shown: dict[int, list[int]] = {}
+    for row, crowd in crowds.of(row for row, one in found.items() if one.holders <= ROWS).items():
+        shown[row] = crowd.served(live)
+        found[row].sources, found[row].newest = crowd.sources(live), crowd.newest(live)
+    for one in found.values():
+        if one.holders > ROWS:
+            names = _of_many(database, {"row": one.row, "now": now, "most": ROWS}, wanted.get(one.row, ()))
+            shown[one.row] = [name for _, name, _, _ in names]
+            one.sources = min(ROWS, sum(sources for _, _, sources, _ in names))
+            one.newest = max((newest for *_, newest in names), default=0)
+    missing = {name for names in shown.values() for name in names} - texts.keys()
+    more = {
         row[0]: tuple(row)
         for row in database.query(
             "SELECT n.id, n.name, n.folded, n.tier FROM json_each(?) j CROSS JOIN name n ON n.id = j.value",
-            (json_list(shown),),
+            (json_list(missing),),
         )
     }
-    for content, name, sources, newest in served:
-        one = found[content]
-        one.names.append(texts[name])
-        one.sources += sources
-        one.newest = max(one.newest, newest)
-    # A device that has a content under two names is one source.
-    several = [one for one in found.values() if len(one.names) > 1]
-    for row, sources in sources_of(
-        database, (one.row for one in several if one.holders <= ROWS), now
-    ).items():
-        found[row].sources = sources
-    for one in several:
-        one.sources = min(one.sources, ROWS)
+    for row, names in shown.items():
+        found[row].names = [texts.get(name) or more[name] for name in names]
     return found, beyond
 
 
@@ -136,19 +145,6 @@ def _of_many(database: Database, params: dict[str, Any], wanted: Collection[int]
         key=lambda row: (row[1] not in wanted, row[1]),
     )
     return names[: len(wanted) + NAMES] or database.query(_LIVE_AT_ALL, params)
-
-
-def sources_of(database: Database, rows: Iterable[int], now: float) -> dict[int, int]:
-    """How many devices serve each of these contents now, by row; none is left out but those that nobody serves."""
-    listed = json_list(rows)
-    if listed == "[]":
-        return {}
-    counts = database.query(
-        "SELECT e.content, COUNT(DISTINCT e.device) FROM json_each(:rows) j CROSS JOIN entry e ON e.content = j.value"
-        f" CROSS JOIN device d ON d.id = e.device WHERE {LIVE} GROUP BY e.content",
-        {"rows": listed, "now": now},
-    )
-    return dict(map(tuple, counts))
 
 
 def hit(query: Query, content: Held, first: Iterable[str] = ()) -> Hit | None:

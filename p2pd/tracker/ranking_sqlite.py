@@ -19,8 +19,9 @@ from typing import Any
 
 from p2pd.storage.sqlite import Database
 from p2pd.tracker import hits_sqlite, windows_sqlite
-from p2pd.tracker.entries_sqlite import json_list
-from p2pd.tracker.hits_sqlite import LIVE, LONE, LONE_COLUMNS, Held, held, hit, sources_of
+from p2pd.tracker.crowds_sqlite import Crowds
+from p2pd.tracker.hits_sqlite import LONE, LONE_COLUMNS, Held, Name, hit, serve
+from p2pd.tracker.numbers_sqlite import json_list
 from p2pd.tracker.search import BadCursor, Key, Page, Place, Query, claim_of, order, sort_key
 from p2pd.tracker.windows_sqlite import ANY, LAST, REST, STEPS, Sources, Window
 from protocol.searching import rank_class
@@ -34,27 +35,31 @@ EXACT = 64  # a content with more entries is ranked by their number, whoever of 
 class _Candidate:
     """A content and those of its names in this window that match: (rank, folded, name)."""
 
-    row: int
-    size: int
+    content: Held
     claim: str
-    holders: int
     newest: int
     names: list[tuple[int, str, str]]
     pairs: list[int]
     sources: int = 0
-    lone: Held | None = None
+    lone: bool = False
+
+    @property
+    def row(self) -> int:
+        return self.content.row
 
 
-def search(database: Database, query: Query, limit: int, now: float) -> Page:
+def search(database: Database, crowds: Crowds, query: Query, limit: int, now: float) -> Page:
     """See Registry.search, for searches by words."""
-    return _Search(database, query, limit, now).page()
+    return _Search(database, crowds, query, limit, now).page()
 
 
 class _Search:
     """One page being made."""
 
-    def __init__(self, database: Database, query: Query, limit: int, now: float) -> None:
+    def __init__(self, database: Database, crowds: Crowds, query: Query, limit: int, now: float) -> None:
         self._database = database
+        self._crowds = crowds
+        self._texts: dict[int, Name] = {}  # names that were read for this page
         self._query = query
         self._terms = query.terms
         self._limit = limit
@@ -187,41 +192,34 @@ class _Search:
             candidate = found.get(row)
             if candidate is None:
                 claim = claim_of(content_id, sha256, size, files)
-                candidate = found[row] = _Candidate(row, size, claim, holders, newest, [], [])
+                content = Held(row, content_id, sha256, size, files, holders)
+                candidate = found[row] = _Candidate(content, claim, newest, [], [])
             candidate.names.append((rank, folded, text))
             candidate.pairs.append(name)
+            self._texts[name] = (name, text, folded, tier)
             if holders == 1:
-                candidate.sources, candidate.newest = 1, date
-                names = [(name, text, folded, tier)]
-                candidate.lone = Held(row, content_id, sha256, size, files, 1, 1, date, names)
+                candidate.lone = True
+                candidate.sources = candidate.content.sources = 1
+                candidate.newest = candidate.content.newest = date
+                candidate.content.names = [self._texts[name]]
         self._weigh(found)
         return [candidate for candidate in found.values() if candidate.names]
 
     def _weigh(self, found: dict[int, _Candidate]) -> None:
         """Sources and newest dates; names that nobody serves are taken away."""
-        few = [row for row, candidate in found.items() if 1 < candidate.holders <= EXACT]
-        live: dict[int, dict[int, int]] = {}
-        for content, name, count, newest in self._database.query(
-            "SELECT e.content, e.name, COUNT(*), MAX(e.added_at) FROM json_each(:rows) j"
-            " CROSS JOIN entry e ON e.content = j.value CROSS JOIN device d ON d.id = e.device"
-            f" WHERE {LIVE} GROUP BY e.content, e.name",
-            {"rows": json_list(few), "now": self._now},
-        ):
-            candidate = found[content]
-            names = live.setdefault(content, {})
-            candidate.newest = max(candidate.newest, newest) if names else newest
-            names[name] = count
-        several = [row for row, names in live.items() if len(names) > 1]
-        exact = sources_of(self._database, several, self._now)
-        for row, candidate in found.items():
-            if candidate.lone is not None:
-                continue
-            if candidate.holders > EXACT:
-                candidate.sources = candidate.holders
-                continue
-            names = live.get(row, {})
-            candidate.sources = exact.get(row) or sum(names.values())
-            kept = [i for i, name in enumerate(candidate.pairs) if name in names]
+        few = [row for row, candidate in found.items() if 1 < candidate.content.holders <= EXACT]
+        live = self._crowds.live(self._now)
+        crowds = self._crowds.of(few)
+        for candidate in found.values():
+            if candidate.content.holders > EXACT:
+                candidate.sources = candidate.content.holders
+        for row in few:
+            candidate = found[row]
+            crowd = crowds.get(row)
+            served = crowd.served(live) if crowd is not None else []
+            if crowd is not None and served:
+                candidate.sources, candidate.newest = crowd.sources(live), crowd.newest(live)
+            kept = [i for i, name in enumerate(candidate.pairs) if name in served]
             candidate.names = [candidate.names[i] for i in kept]
 
     # -- order ----------------------------------------------------------------------------------------------
@@ -245,12 +243,8 @@ class _Search:
         step = self._limit + 1
         for start in range(0, len(keyed), step):
             part = keyed[start : start + step]
-            several = {
-                candidate.row: set(candidate.pairs) for *_, candidate in part if candidate.lone is None
-            }
-            contents, beyond = (
-                held(self._database, several, self._now, self._entries, several) if several else ({}, set())
-            )
+            several = [candidate for *_, candidate in part if not candidate.lone]
+            contents, beyond = self._serve(several) if several else ({}, set())
             self._entries -= sum(content.work for content in contents.values())
             last = after
             for _, key, candidate in part:
@@ -258,8 +252,8 @@ class _Search:
                     yield None, last
                     return
                 last = key
-                content = candidate.lone or contents.get(candidate.row)
-                if content is None or not any(name in candidate.pairs for name, *_ in content.names):
+                content = candidate.content
+                if not any(name in candidate.pairs for name, *_ in content.names):
                     continue
                 self._told.add(candidate.row)
                 if self._told_before(content, window):
@@ -268,11 +262,22 @@ class _Search:
                 if found is not None:
                     yield found, key
 
+    def _serve(self, several: list[_Candidate]) -> tuple[dict[int, Held], set[int]]:
+        wanted = {candidate.row: set(candidate.pairs) for candidate in several}
+        contents = (candidate.content for candidate in several)
+        return serve(self._database, self._crowds, contents, self._now, self._entries, wanted, self._texts)
+
     def _key(self, candidate: _Candidate) -> Key:
         by_name = self._query.sort is Sort.NAME
         rank, _, name = min(candidate.names, key=(lambda one: one[1:]) if by_name else None)
         return sort_key(
-            self._query.sort, rank, candidate.sources, candidate.newest, candidate.size, name, candidate.claim
+            self._query.sort,
+            rank,
+            candidate.sources,
+            candidate.newest,
+            candidate.content.size,
+            name,
+            candidate.claim,
         )
 
     def _told_before(self, content: Held, window: Window) -> bool:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from p2pd.net.bans import Ban
 from p2pd.storage.sqlite import Database, load_migrations
 from p2pd.tracker import entries_sqlite, search_sqlite
+from p2pd.tracker.crowds_sqlite import Crowds
 from p2pd.tracker.gathering_sqlite import Gathering
 from p2pd.tracker.registry import (
     Card,
@@ -69,6 +70,7 @@ class SqliteRegistry:
             # Debian's SQLite overwrites what is deleted, also when the full-text indexes merge; what was shared is no secret here.
             self._database.query("PRAGMA secure_delete = OFF")
         self._rises = Rises()
+        self._crowds = Crowds(self._database)
         self._gathering = Gathering(self._database, self._rises.apply)
         self._devices = self._entries = 0
         self._count()
@@ -86,6 +88,7 @@ class SqliteRegistry:
         """
         with self._change() as cursor:
             cursor.execute("UPDATE device SET lease = CASE here WHEN 1 THEN ? ELSE ? END", (lease_until, now))
+        self._crowds.devices_changed()
 
     def announce(self, card: Card, epoch: bytes, revision: int, now: float, lease_until: float) -> Share:
         """See Registry."""
@@ -124,6 +127,8 @@ class SqliteRegistry:
                         row["id"],
                     ),
                 )
+        if row is None or row["lease"] <= now or row["port"] != card.port:
+            self._crowds.devices_changed()
         self._devices += row is None
         return share
 
@@ -134,6 +139,7 @@ class SqliteRegistry:
                 "UPDATE device SET here = 0, lease = ? WHERE device_id = ? AND lease > ?",
                 (now, device_id, now),
             )
+        self._crowds.devices_changed()
 
     def totals(self, now: float) -> Totals:
         """See Registry."""
@@ -165,9 +171,17 @@ class SqliteRegistry:
                     generation = stage  # listings begun again and again: the old one cannot be kept as well
             if step is not Step.REPEAT:
                 delta = step is Step.DELTA
-                gone, shown = entries_sqlite.remove(cursor, row["id"], generation, batch.removed)
+                gone, shown = entries_sqlite.remove(
+                    cursor, row["id"], generation, batch.removed, self._crowds
+                )
                 new, raised = entries_sqlite.add(
-                    cursor, row["id"], generation if delta else stage, batch.added, bool(entries), self._rises
+                    cursor,
+                    row["id"],
+                    generation if delta else stage,
+                    batch.added,
+                    bool(entries),
+                    self._rises,
+                    self._crowds,
                 )
                 entries += new - gone
                 if delta:
@@ -199,6 +213,8 @@ class SqliteRegistry:
                     row["id"],
                 ),
             )
+        if generation != row["generation"] and swept != generation:
+            self._crowds.clear()  # many entries are hidden from now on
         self._entries += entries - row["entries"]
 
     def _near_a_bound(self, row: sqlite3.Row, batch: Publish) -> bool:
@@ -222,7 +238,7 @@ class SqliteRegistry:
     def search(self, query: Query, limit: int, now: float) -> Page:
         """See Registry."""
         with _ours():
-            return search_sqlite.search(self._database, query, limit, now)
+            return search_sqlite.search(self._database, self._crowds, query, limit, now)
 
     def holders(self, content_id: bytes, besides: bytes, limit: int, now: float) -> Sequence[Card]:
         """See Registry."""
@@ -248,7 +264,7 @@ class SqliteRegistry:
                 "SELECT id, generation FROM device WHERE swept < generation LIMIT 1"
             ).fetchone()
             if ended is not None:
-                removed = entries_sqlite.drop(cursor, ended["id"], _EVERY, limit)
+                removed = entries_sqlite.drop(cursor, ended["id"], _EVERY, limit, self._crowds)
                 if removed < limit:
                     cursor.execute("DELETE FROM device WHERE id = ?", (ended["id"],))
                     devices = 1
@@ -259,13 +275,15 @@ class SqliteRegistry:
                         (NO_EPOCH, removed, ended["id"]),
                     )
             elif hiding is not None:
-                removed = entries_sqlite.drop(cursor, hiding["id"], hiding["generation"], limit)
+                removed = entries_sqlite.drop(cursor, hiding["id"], hiding["generation"], limit, self._crowds)
                 finished = 1
                 cursor.execute(
                     "UPDATE device SET entries = entries - ?,"
                     " swept = CASE WHEN ? THEN generation ELSE swept END WHERE id = ?",
                     (removed, removed < limit, hiding["id"]),
                 )
+        if devices:
+            self._crowds.devices_changed()
         self._entries -= removed
         self._devices -= devices
         return removed + devices + finished
@@ -276,7 +294,7 @@ class SqliteRegistry:
         if row is None:
             return 0
         with self._change() as cursor:
-            removed = entries_sqlite.drop(cursor, row["id"], _EVERY, limit)
+            removed = entries_sqlite.drop(cursor, row["id"], _EVERY, limit, self._crowds)
             finished = removed < limit
             if finished:
                 cursor.execute("DELETE FROM device WHERE id = ?", (row["id"],))
@@ -286,6 +304,7 @@ class SqliteRegistry:
                     " stage_revision = 0, files = 0, entries = entries - ?3 WHERE id = ?4",
                     (NO_EPOCH, now, removed, row["id"]),
                 )
+        self._crowds.devices_changed()
         self._entries -= removed
         self._devices -= finished
         return removed + finished
@@ -349,12 +368,12 @@ class SqliteRegistry:
         try:
             with _ours():
                 yield
-        except RegistryError:
+        except BaseException as error:
             self._rises.forget()
-            try:
-                self._count()  # what was gathered before is gone as well
-            except RegistryError:
-                pass
+            self._crowds.clear()
+            if isinstance(error, RegistryError):
+                with suppress(RegistryError):
+                    self._count()  # what was gathered before is gone as well
             raise
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from p2pd.storage.sqlite import Database
 from p2pd.tracker import hits_sqlite, ranking_sqlite
-from p2pd.tracker.entries_sqlite import head
+from p2pd.tracker.crowds_sqlite import Crowds
 from p2pd.tracker.hits_sqlite import LIVE, LONE, LONE_COLUMNS, Held, held, hit
+from p2pd.tracker.numbers_sqlite import head
 from p2pd.tracker.registry import Card, Listing
 from p2pd.tracker.search import Page, Place, Query
 from protocol.ids import CONTENT_ID_SIZE
@@ -25,18 +26,19 @@ from protocol.tracker import By, Hit
 ROWS = 2_000  # contents looked at for one page
 
 
-def search(database: Database, query: Query, limit: int, now: float) -> Page:
+def search(database: Database, crowds: Crowds, query: Query, limit: int, now: float) -> Page:
     """See Registry.search."""
     if query.by is By.TEXT:
-        return ranking_sqlite.search(database, query, limit, now)
-    return _KINDS[query.by](_Finder(database, query, limit, now))
+        return ranking_sqlite.search(database, crowds, query, limit, now)
+    return _KINDS[query.by](_Finder(database, crowds, query, limit, now))
 
 
 class _Finder:
     """One page being made."""
 
-    def __init__(self, database: Database, query: Query, limit: int, now: float) -> None:
+    def __init__(self, database: Database, crowds: Crowds, query: Query, limit: int, now: float) -> None:
         self._database = database
+        self._crowds = crowds
         self._query = query
         self._limit = limit
         self._now = now
@@ -163,7 +165,7 @@ class _Finder:
             part = fitting[start : start + step]
             asked = dict.fromkeys(row for row, _ in part if row not in lone)
             contents, beyond = (
-                held(self._database, asked, self._now, entries, named) if asked else ({}, set())
+                held(self._database, self._crowds, asked, self._now, entries, named) if asked else ({}, set())
             )
             entries -= sum(content.work for content in contents.values())
             for row, place in part:

@@ -26,7 +26,7 @@ def test_contents_come_with_their_names_and_sources(registry: SqliteRegistry) ->
     join(registry, 2, entry(1, "b", 7))
     join(registry, 3, entry(1, "gone"), entry(2, "c"))
     registry.depart(device(3), 0.0)
-    found, beyond = hits_sqlite.held(registry._database, [1, 2, 99], 0.0, 99)
+    found, beyond = hits_sqlite.held(registry._database, registry._crowds, [1, 2, 99], 0.0, 99)
     assert set(found) == {1, 2}
     assert not beyond
     assert (found[1].sources, found[1].newest, found[1].holders) == (2, 7, 4)
@@ -41,7 +41,7 @@ def test_contents_come_with_their_names_and_sources(registry: SqliteRegistry) ->
 def test_what_comes_after_very_many_entries_is_left_for_later(registry: SqliteRegistry) -> None:
     join(registry, 1, entry(1, "a"), entry(1, "b"), entry(2, "c"), entry(3, "d"))
     for entries, rows in ((0, {1}), (2, {1}), (3, {1, 2}), (4, {1, 2, 3})):
-        found, beyond = hits_sqlite.held(registry._database, [1, 2, 3], 0.0, entries)
+        found, beyond = hits_sqlite.held(registry._database, registry._crowds, [1, 2, 3], 0.0, entries)
         assert set(found) == rows
         assert beyond == {1, 2, 3} - rows
 

@@ -150,6 +150,9 @@ def _of_many(database: Database, params: dict[str, Any], wanted: Collection[int]
 def hit(query: Query, content: Held, first: Iterable[str] = ()) -> Hit | None:
     """None when nobody serves it under a name that fits. `first`, then the names that match, best first, then the others."""
     terms = query.terms
+    if len(content.names) == 1 and not first:  # as most are
+        [(_, name, folded, _)] = content.names
+        return _hit(content, [name]) if terms.matches(folded) else None
     good, others = [], []
     for _, name, folded, _ in content.names:
         if terms.matches(folded):
@@ -160,11 +163,15 @@ def hit(query: Query, content: Held, first: Iterable[str] = ()) -> Hit | None:
         return None
     good.sort(key=(lambda one: one[1:]) if query.sort is Sort.NAME else None)
     names = list(dict.fromkeys([*first, *(name for *_, name in good), *(name for _, name in sorted(others))]))
+    return _hit(content, names[:MAX_HIT_NAMES])
+
+
+def _hit(content: Held, names: list[str]) -> Hit:
     return Hit(
         content.content_id,
         content.sha256,
         content.size,
-        names[:MAX_HIT_NAMES],
+        names,
         content.sources,
         content.newest,
         content.files,

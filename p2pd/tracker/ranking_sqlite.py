@@ -24,7 +24,7 @@ from p2pd.tracker.hits_sqlite import LONE, LONE_COLUMNS, Held, Name, hit, serve
 from p2pd.tracker.numbers_sqlite import json_list
 from p2pd.tracker.search import BadCursor, Key, Page, Place, Query, claim_of, order, sort_key
 from p2pd.tracker.windows_sqlite import ANY, LAST, REST, STEPS, Sources, Window
-from protocol.searching import rank_class
+from protocol.searching import rank_class, runs
 from protocol.tracker import Hit, Sort
 
 LABELS = 2_000  # pairs of a name and a content ranked in one go
@@ -36,7 +36,6 @@ class _Candidate:
     """A content and those of its names in this window that match: (rank, folded, name)."""
 
     content: Held
-    claim: str
     newest: int
     names: list[tuple[int, str, str]]
     pairs: list[int]
@@ -62,6 +61,7 @@ class _Search:
         self._texts: dict[int, Name] = {}  # names that were read for this page
         self._query = query
         self._terms = query.terms
+        self._by_name = query.sort is Sort.NAME
         self._limit = limit
         self._now = now
         self._sources = Sources(query)
@@ -82,7 +82,7 @@ class _Search:
                         return Page(items, replace(place, key=at))
                     if len(items) == self._limit:
                         return Page(items, items[-1][1])
-                    items.append((found, replace(place, key=at)))
+                    items.append((found, Place(place.name, place.content, place.text, at, place.stage)))
             window, key = following, ()
         return Page(items, None if window is None else window.place())
 
@@ -141,13 +141,17 @@ class _Search:
 
     def _labels(self, names: list[int], window: Window) -> list[Any]:
         """Of each name, in this order, the contents in order: as the loops of the joins go, so that the limit spares the rest."""
+        needles = (*self._terms.words, *(run for phrase in self._terms.phrases for run in runs(phrase)))
+        words = {f"word{number}": word for number, word in enumerate(needles)}
+        holds = "".join(f" AND instr(n.folded, :{key})" for key in words)
         return self._database.query(
             "SELECT n.id AS name, n.name AS text, n.folded, n.tier, b.content, c.size, c.content_id, c.sha256, c.files, c.holders,"
             f" c.newest, {LONE_COLUMNS} FROM json_each(:names) j CROSS JOIN name n ON n.id = j.value"
             f" CROSS JOIN label b ON b.name = n.id CROSS JOIN content c ON c.id = b.content{LONE}"
-            " WHERE c.size BETWEEN :least AND :greatest AND (n.id <> :name OR b.content > :content)"
+            f" WHERE TRUE{holds} AND c.size BETWEEN :least AND :greatest AND (n.id <> :name OR b.content > :content)"
             " AND (n.id <> :last_name OR b.content <= :last_content) LIMIT :most",
             {
+                **words,
                 "now": self._now,
                 "names": json_list(names),
                 "least": self._query.min_size,
@@ -191,9 +195,8 @@ class _Search:
                 continue
             candidate = found.get(row)
             if candidate is None:
-                claim = claim_of(content_id, sha256, size, files)
                 content = Held(row, content_id, sha256, size, files, holders)
-                candidate = found[row] = _Candidate(content, claim, newest, [], [])
+                candidate = found[row] = _Candidate(content, newest, [], [])
             candidate.names.append((rank, folded, text))
             candidate.pairs.append(name)
             self._texts[name] = (name, text, folded, tier)
@@ -233,8 +236,7 @@ class _Search:
         for candidate in candidates:
             if candidate.row in self._told:
                 continue
-            key = self._key(candidate)
-            ordered = order(key)
+            key, ordered = self._key(candidate)
             if not bar or ordered > bar:
                 keyed.append((ordered, key, candidate))
             else:
@@ -267,18 +269,24 @@ class _Search:
         contents = (candidate.content for candidate in several)
         return serve(self._database, self._crowds, contents, self._now, self._entries, wanted, self._texts)
 
-    def _key(self, candidate: _Candidate) -> Key:
-        by_name = self._query.sort is Sort.NAME
-        rank, _, name = min(candidate.names, key=(lambda one: one[1:]) if by_name else None)
-        return sort_key(
+    def _key(self, candidate: _Candidate) -> tuple[Key, Key]:
+        """As a cursor has it, and as it is compared."""
+        names = candidate.names
+        if len(names) == 1:
+            rank, folded, name = names[0]
+        else:
+            rank, folded, name = min(names, key=(lambda one: one[1:]) if self._by_name else None)
+        content = candidate.content
+        key = sort_key(
             self._query.sort,
             rank,
             candidate.sources,
             candidate.newest,
-            candidate.content.size,
+            content.size,
             name,
-            candidate.claim,
+            claim_of(content.content_id, content.sha256, content.size, content.files),
         )
+        return key, (*key[:-2], folded, *key[-2:])
 
     def _told_before(self, content: Held, window: Window) -> bool:
         """Has it a name that belongs into an earlier window?"""

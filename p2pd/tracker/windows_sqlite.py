@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from p2pd.storage.sqlite import Database
-from p2pd.tracker.search import TRIGRAM, Place, Query
+from p2pd.tracker import trigrams_sqlite
+from p2pd.tracker.search import Place, Query
 from p2pd.tracker.tiers_sqlite import TIERS, marked
 from protocol.searching import runs
 
@@ -69,7 +71,7 @@ class Sources:
         self._begun = list(dict.fromkeys(word[-1] for word in words if word))
         # a word without punctuation is in the index exactly when it is whole
         self._plain = all(word == [text] for word, text in zip(words, terms.words, strict=True))
-        self._trigrams = " AND ".join('"' + part.replace('"', '""') + '"' for part in _telling(query))
+        self._trigrams = trigrams_sqlite.telling(query)
         self._all_whole = not any(words)  # punctuation and phrases are never anything else
         self._needles = [*terms.words, terms.suffix] if terms.suffix else list(terms.words)
         self.scanned = False
@@ -108,7 +110,12 @@ class Sources:
         return f"({match}) NOT ({whole})" if self._plain and not above else match
 
     def _by_trigrams(self, database: Database, window: Window) -> tuple[list[int], int]:
-        return _matching(database, "name_trigram", self._trigrams, window)
+        if window.tier is None and len(self._trigrams) > 1:
+            some = trigrams_sqlite.match(trigrams_sqlite.rarest(database, self._trigrams))
+            names, more = _matching(database, "name_trigram", some, window)
+            if not more and len(names) < NAMES:
+                return names, 0
+        return _matching(database, "name_trigram", trigrams_sqlite.match(chain(*self._trigrams)), window)
 
     def _by_scan(self, database: Database, window: Window) -> tuple[list[int], int]:
         """Names that hold all words, among so many; words are too short for any index."""
@@ -162,19 +169,6 @@ def _matching(database: Database, table: str, match: str, window: Window) -> tup
     )
     names = [row[0] for row in rows]
     return names, names[-1] if len(names) == WINDOW else 0
-
-
-def _telling(query: Query) -> list[str]:
-    """Trigrams that every match holds: two of each word, from its middle, where words differ most. The index takes as long as its
-    lists are, and what it gives is compared anyway."""
-    terms = query.terms
-    found: dict[str, None] = {}
-    for word in (*terms.words, *(run for phrase in terms.phrases for run in runs(phrase)), terms.suffix):
-        spare = len(word) - TRIGRAM
-        if spare >= 0:
-            for start in {spare // 3, (2 * spare + 2) // 3}:
-                found[word[start : start + TRIGRAM]] = None
-    return list(found)
 
 
 def _quoted(run: str) -> str:

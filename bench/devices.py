@@ -293,11 +293,12 @@ def measure(pid: int, crowd: Crowd, values: argparse.Namespace) -> list[Phase]:
     print(f"  tracker: {used / took / there * 1e6:.1f} microseconds of CPU a second a device\n  {share}")
     load.clear()
     new = range(1_000_000, 1_000_000 + PER_ADDRESS * values.joining, PER_ADDRESS)  # each a stranger
+    joining = min(10.0, values.seconds)
     began, share = time.monotonic(), Share(pid)
-    load.live(10.0, new)
+    load.live(joining, new)
     phases.append(Phase("while they join", began, time.monotonic(), load.asked))
     joined = sum(device.session is not None for device in crowd.devices[-values.joining :])
-    print(f"{values.joining} more join in 10 s ({joined} did):")
+    print(f"{values.joining} more join in {joining:.0f} s ({joined} did):")
     print(
         f"  search   {milliseconds(load.searches)}\n  announce {milliseconds(load.announces)}\n  handshake {milliseconds(load.handshakes)}"
     )

@@ -94,9 +94,9 @@ def run(rates: list[int], seconds: float, directory: Path | None) -> tuple[dict[
                 some = leechers[:count]
                 transfers = [begin(daemon, content, base / f"{n}.bin") for n, daemon in enumerate(some)]
                 note(measure("up", seeder, some, limit, seconds, "uploaded_bytes"))
-                seeder.control("limit", "up", "off")
                 for daemon, transfer in zip(some, transfers, strict=True):
                     daemon.control("cancel", transfer)
+                seeder.control("limit", "up", "off")
         leecher = daemons[-1]
         for count in (1, 4):
             for daemon in daemons[1:count]:

@@ -1,6 +1,6 @@
 """How long a one-shot client takes, against the bare cost of the libraries it needs.
 
-    python bench/startup.py [ROUNDS]
+    python bench/startup.py [--rounds 40]
 
 Runs the cases in turn (A B C A B C ...), so that a slow moment of the machine hits all alike, and prints the
 medians and their ratio to the baseline. It measures and never asserts. The status case talks to a real peer
@@ -9,6 +9,7 @@ that has nothing to do.
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import platform
@@ -30,7 +31,6 @@ import zmq  # noqa: E402
 from protocol.version import VERSION  # noqa: E402
 from tests.fakes.processes import Swarm  # noqa: E402
 
-ROUNDS = 40
 BASELINE = "import zmq, msgpack, argparse"
 CASES: dict[str, list[str]] = {
     BASELINE: ["-c", BASELINE],
@@ -57,7 +57,11 @@ def once(arguments: list[str], environ: dict[str, str]) -> float:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=40, help="of all cases; default 40")
+    rounds = parser.parse_args().rounds
     times: dict[str, list[float]] = {name: [] for name in CASES}
     with tempfile.TemporaryDirectory() as directory:
         # Byte code is cached as in an installed package, whatever the caller's environment says.

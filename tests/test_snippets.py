@@ -32,9 +32,9 @@ $ false
 $ p2pd
 ```
 
-<!-- snippet: none, because -->
-```sh
-halt
+<!-- snippet: as=cron -->
+```text
+@daily halt
 ```
 
 ```text
@@ -44,14 +44,14 @@ nothing
 
 
 def test_the_blocks_of_a_document() -> None:
-    hidden, console, sh, terminal, none, text = snippets(DOCUMENT)
+    hidden, console, sh, terminal, cron, text = snippets(DOCUMENT)
     assert (hidden.language, hidden.text, hidden.line) == ("run", "touch a", 3)
     assert console.exit == 4
     assert console.steps == [Step("ls \\\n-l", ("total 0",)), Step("false")]
     assert (sh.language, sh.text, sh.exit) == ("sh", "one\n  two", 0)
     assert (terminal.terminal, terminal.steps) == ("1", [Step("^C"), Step("p2pd")])
-    assert none.reason == "because"
-    assert (text.language, text.reason) == ("text", "")
+    assert (cron.way, sh.way) == ("cron", "")
+    assert (text.language, text.way) == ("text", "")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,8 @@ def test_the_blocks_of_a_document() -> None:
         ("```perl\nls\n```", "line 1: a block of 'perl'"),
         ("\n```sh\nls", "line 2: a block without an end"),
         ("<!-- snippet: exit=4 -->\n\nwords", "line 3: there is no block after the comment"),
+        ("<!-- snippet: none, because -->\n```sh\nls\n```", "line 1: 'none,' is not understood"),
+        ("<!-- snippet: as=nothing -->\n```sh\nls\n```", "line 1: 'as=nothing' is not understood"),
         ("<!-- snippet: quietly -->\n```sh\nls\n```", "line 1: 'quietly' is not understood"),
     ],
 )

@@ -15,15 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from tests.fakes import snippet_ways as ways
+from tests.fakes.snippet_machine import HOME, PASSWORD, ROOT, USER, prepare
 from tests.fakes.snippets import INTERRUPT, Snippet, Step, differs, pattern, plain, snippets
 
-ROOT = Path(__file__).resolve().parents[2]
-HOME = Path("/home/me")
-ADDRESS = "192.168.1.100"
-PASSWORD = "correct horse battery staple"
 SECONDS = 60.0
+MEASURING = 5  # at a time: they mostly wait, and how fast they are does not matter here
+MEASURE_SECONDS = 200.0
 _QUESTION = re.compile(r"^(.*?[:?>\]]) (\S.*)$")
 _SECRET = re.compile(r"(password.*|^Enter .*):$", re.IGNORECASE)
 _END = "\x1e"
@@ -38,127 +39,6 @@ def alone(document: str) -> list[str]:
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     separate = ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return [*separate, sys.executable, "-m", "tests.fakes.snippet_runner", document]
-
-
-SWARM = f"""#!/bin/sh
-# swarm [NAME]...: a tracker, a peer with all defaults, and a peer with the home ~/NAME for each NAME, all with one password.
-set -e
-cd "$HOME"
-(umask 077; echo '{PASSWORD}' > .secret)
-p2pd tracker --password-file .secret > .tracker.log 2>&1 &
-port=8001
-p2pd peer --tracker localhost --password-file .secret > .peer.log 2>&1 &
-for name; do
-    port=$((port + 1))
-    p2pd peer --tracker localhost --listen $port --home "$name" --password-file .secret > ".$name.log" 2>&1 &
-done
-for name in .local/state/p2pd/tracker .local/state/p2pd/peer "$@"; do
-    p2pctl --home "$name" ping --wait-daemon 30 > /dev/null
-done
-settled .local/state/p2pd/peer "$@"
-"""
-
-SETTLED = f"""#!/bin/sh
-# settled HOME...: waits until these peers are connected to their trackers and have told them everything.
-exec {sys.executable} - "$@" <<'END'
-import json, subprocess, sys, time
-
-def settled(home):
-    done = subprocess.run(["p2pctl", "--home", home, "--json", "status"], capture_output=True)
-    trackers = json.loads(done.stdout)["items"][0]["trackers"] if done.returncode == 0 else [{{"state": "unknown"}}]
-    return all(t["state"] == "connected" and t["published_revision"] == t["revision"] for t in trackers)
-
-deadline = time.monotonic() + 40
-for home in sys.argv[1:]:
-    while not settled(home):
-        assert time.monotonic() < deadline, home
-        time.sleep(0.1)
-END
-"""
-
-
-SERVER = rf"""#!/bin/sh
-# server: a real sshd under the name of `server`, which lets us in. The machine's own files stay as they are: ours lie over them.
-set -e
-directory=$(mktemp -d)
-cd "$directory"
-ssh-keygen -q -t ed25519 -N '' -f key
-cat > config <<END
-Host server
-    HostName {ADDRESS}
-    User root
-    IdentityFile $directory/key
-    StrictHostKeyChecking no
-    UserKnownHostsFile /dev/null
-    LogLevel ERROR
-END
-mount --bind config /etc/ssh/ssh_config
-mount -t tmpfs tmpfs /run
-mkdir -p /run/sshd
-cat > sshd_config <<END
-HostKey $directory/key
-AuthorizedKeysFile $directory/key.pub
-StrictModes no
-UsePAM no
-PidFile none
-SetEnv HOME=$HOME PATH=$PATH PYTHONPATH=$PYTHONPATH PYTHONUTF8=1
-ForceCommand cd $HOME && eval "\$SSH_ORIGINAL_COMMAND"
-END
-exec "$(command -v sshd || echo /usr/sbin/sshd)" -f "$directory/sshd_config"
-"""
-
-
-DATABASE = f"""#!/bin/sh
-# database: a PostgreSQL server of ours under the name of db.example, which believes whoever it is.
-set -e
-programs=$(dirname "$(ls /usr/lib/postgresql/*/bin/initdb | tail -1)")
-directory=$(mktemp -d)
-chown postgres "$directory"
-cd "$directory"
-runuser -u postgres -- "$programs/initdb" -D data -A trust -E UTF8 --no-sync > log
-echo 'host all all 0.0.0.0/0 trust' >> data/pg_hba.conf
-runuser -u postgres -- "$programs/postgres" -D data -k "$directory" -c listen_addresses={ADDRESS} -c fsync=off >> log 2>&1 &
-until "$programs/pg_isready" -q -h {ADDRESS}; do sleep 0.1; done
-{{ cat /etc/hosts; echo '{ADDRESS} db.example'; }} > hosts
-mount --bind hosts /etc/hosts
-"""
-
-
-def prepare() -> dict[str, str]:
-    """Makes the machine; the environment of its user."""
-    for command in (
-        "ip link set lo up",
-        f"ip address add {ADDRESS}/24 dev lo",
-        f"ip route add default dev lo src {ADDRESS}",
-        "mount -t tmpfs tmpfs /home",
-    ):
-        subprocess.run(command.split(), check=True)
-    HOME.mkdir()
-    programs = HOME / ".local/bin"
-    programs.mkdir(parents=True)
-    scripts = {name: f'#!/bin/sh\nexec {sys.executable} -m {name} "$@"\n' for name in ("p2pd", "p2pctl")}
-    for name, text in {
-        **scripts,
-        "swarm": SWARM,
-        "settled": SETTLED,
-        "server": SERVER,
-        "database": DATABASE,
-    }.items():
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    return {
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONUTF8": "1",
-        "CHECKOUT": str(ROOT),
-        "HOME": str(HOME),
-        "USER": "me",
-        "LANG": "C.UTF-8",
-        "TERM": "xterm",
-        "PGHOST": ADDRESS,
-        "PGUSER": "postgres",
-        "COLUMNS": "140",
-    }
 
 
 class Main:
@@ -265,12 +145,14 @@ class Reader:
         self._environ = prepare()
         self._main = Main(self._environ)
         self._terminals: dict[str, Terminal] = {}
+        self._pool = ThreadPoolExecutor(MEASURING)
+        self._measured: list[Future[None]] = []
 
     def follow(self, snippet: Snippet) -> None:
         """Does what a snippet says. Raises Wrong."""
-        if snippet.reason:
-            return
-        if snippet.language == "run":
+        if snippet.way:
+            self._otherwise(snippet)
+        elif snippet.language == "run":
             self._check(snippet.text, 0)
         elif snippet.terminal:
             if snippet.terminal not in self._terminals:
@@ -291,6 +173,45 @@ class Reader:
             Path("/home/snippet.py").write_text(snippet.text)
             self._check(f"{sys.executable} /home/snippet.py", snippet.exit)
 
+    def finish(self) -> None:
+        """Waits for what goes on beside the others. Raises Wrong."""
+        for each in self._measured:
+            each.result()
+
+    def give_up(self) -> None:
+        """Begins no more of that."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _measure(self, command: str) -> None:
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=ROOT,
+            env=self._environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=MEASURE_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0 or "Python 3" not in done.stdout:  # each says what it was measured on
+            raise Wrong(f"exit {done.returncode}: {command}\n{done.stdout}")
+
+    def _otherwise(self, snippet: Snippet) -> None:
+        """See WAYS in snippets.py."""
+        if snippet.way == "small":
+            self._measured += [self._pool.submit(self._measure, line) for line in ways.small(snippet.text)]
+        elif snippet.way == "planned":
+            printed = "\n".join(self._check(f"(set -e\n{ways.planned(snippet.text)}\n)", 0))
+            for line in re.findall(r"^make (test|bench)$", snippet.text, re.MULTILINE):
+                if not all(word in printed for word in ways.PLANS[line]):
+                    raise Wrong(f"make {line} does not run {ways.PLANS[line]}:\n{printed}")
+        elif snippet.way == "cron":
+            for job in ways.cron(snippet.text):
+                self._check(ways.job_command(job, str(HOME), USER), 0)
+        elif snippet.way == "recorded":
+            self._check(f"(set -e; PATH=$ASKED:$PATH\n{snippet.text}\n)", 0)
+
     def _check(self, command: str, expected: int | None) -> list[str]:
         status, printed = self._main.run(command)
         if expected is not None and status != expected:
@@ -302,13 +223,17 @@ def main() -> int:
     name = sys.argv[1]
     reader = Reader()
     signal.alarm(600)
-    for snippet in snippets((ROOT / name).read_text(encoding="utf-8")):
+    for snippet in [*snippets((ROOT / name).read_text(encoding="utf-8")), None]:
         try:
-            reader.follow(snippet)
+            if snippet is not None:
+                reader.follow(snippet)
+            else:
+                reader.finish()
         except Wrong as wrong:
-            print(f"{name}:{snippet.line}: {wrong}")
+            print(f"{name}:{snippet.line if snippet is not None else 'a measurement'}: {wrong}")
             for log in HOME.glob(".*.log"):
                 print(f"---- {log}\n{log.read_text(errors='replace')[-3000:]}")
+            reader.give_up()
             return 1
     return 0
 

@@ -4,7 +4,7 @@ The rule: pure. A snippet says in a comment before it, which readers of the page
 
     <!-- snippet: terminal=1 -->      in a terminal of its own, which goes on with its program; home=DIR: that of somebody else
     <!-- snippet: exit=7 -->          the last command ends with this status (default 0)
-    <!-- snippet: none, REASON -->    is not run
+    <!-- snippet: as=WAY -->          is run in another way (WAYS, and snippet_ways.py)
     <!-- run: COMMAND -->             a command that the reader has no need to see
 
 In `console` the lines after `$ ` are typed, those after `> ` go on with them, and the others are what is printed: `...` stands for
@@ -20,6 +20,14 @@ from dataclasses import dataclass, field
 RUN = ("console", "sh", "python")
 SHOWN = ("toml", "json", "text", "ini", "xml", "dockerfile", "yaml")
 INTERRUPT = "^C"
+WAYS = {
+    "small": "the measurement runs, with sizes so small that it takes seconds: its figures mean nothing",
+    "planned": "`make test` and `make bench` are planned by make, not run: who reads this runs the one, the other is run as small",
+    "cron": "each line's command runs as cron would run it: in sh, with cron's environment, from the home; its times are checked",
+    "recorded": "all is run in /etc, /opt, /srv and /usr/local/bin of its own, but `systemctl`, `loginctl` and `podman` are "
+    "programs that check what they are asked for against the units and the Containerfile, and do nothing; `pipx` does as pipx does",
+}
+"""Ways to run what cannot be run as it stands, and what that is worth."""
 _COMMENT = re.compile(r"^ *<!-- (snippet|run): (.*?) -->$")
 _FENCE = re.compile(r"^( *)```(\w*)$")
 
@@ -42,7 +50,7 @@ class Snippet:
     terminal: str = ""
     home: str = ""
     exit: int = 0
-    reason: str = ""  # why it is not run
+    way: str = ""  # one of WAYS; "": as it stands
 
     @property
     def steps(self) -> list[Step]:
@@ -99,12 +107,14 @@ def snippets(document: str) -> Iterator[Snippet]:
 
 
 def _directives(text: str, number: int) -> dict[str, str]:
-    if text.startswith("none, "):
-        return {"reason": text.removeprefix("none, ")}
     how = {}
     for word in text.split():
         name, _, value = word.partition("=")
-        if name not in ("terminal", "home", "exit") or not value:
+        if (
+            name not in ("terminal", "home", "exit", "as")
+            or not value
+            or (name == "as" and value not in WAYS)
+        ):
             raise ValueError(f"line {number}: {word!r} is not understood")
         how[name] = value
     return how
@@ -121,7 +131,7 @@ def _made(block: _Open) -> Snippet:
         how.get("terminal", ""),
         how.get("home", ""),
         int(how.get("exit", "0")),
-        how.get("reason", ""),
+        how.get("as", ""),
     )
 
 

@@ -1,4 +1,5 @@
-"""Bars on a terminal: one for each thing under way as far as they fit, and one for all together. Imports rich; imported when one is drawn.
+"""Bars on a terminal: one for each thing under way as far as they fit, a line that counts the others, and one bar for all together. Imports
+rich; imported when one is drawn.
 
 The rule: what is shown fits the terminal as it is now, in both directions; names are data. What was there before (resumed) is shown as
 done, in another colour and another stroke, so that it can be told without colours too.
@@ -27,6 +28,7 @@ MOVING = ("downloading", "streaming", "hashing", "verifying", "repairing", "")
 """States in which a rate means something; of others the word is shown in its place."""
 
 PERCENT, RATE, LEFT, NOTE, AMOUNT = 4, 10, 8, 10, 20  # columns of the figures
+COUNTED_LINES = 4  # of a terminal from which what has no bar is counted in a line of its own
 WIDE, MIDDLE, NARROW = 100, 60, 30  # columns from which a line has all, some, or few of them
 
 
@@ -52,14 +54,13 @@ class Bars:
         self._drawn = now
         width, height = self._block.room
         room = max(1, height - (total is not None))
-        shown = list(steps)
-        if len(shown) > room:  # those that move first; all in their order
-            order = sorted(range(len(shown)), key=lambda index: shown[index].doing not in MOVING)
-            shown = [shown[index] for index in sorted(order[:room])]
+        counted = len(steps) > room and height >= COUNTED_LINES
+        shown, hidden = _fitting(steps, room - counted)
         lines = [self._line(step, width, "") for step in shown]
+        if counted:
+            lines.append(self._count(hidden, width))
         if total is not None and height > 1:
-            hidden = len(steps) - len(shown)
-            name = f"{total.name} (+{hidden})" if hidden else total.name
+            name = f"{total.name} (+{len(hidden)})" if hidden and not counted else total.name
             lines.append(self._line(total.named(name), width, "bold"))
         self._block.draw([paint(self._console, line) for line in lines], [line.cell_len for line in lines])
 
@@ -82,6 +83,14 @@ class Bars:
         parts = [name, self._bar(step, bar), tail] if bar else [name, tail]
         line = Text(gap).join(part for part in parts if part.plain)
         line.stylize(style if self._color else "")
+        line.truncate(width, overflow="ellipsis")
+        line.no_wrap = True
+        return line
+
+    def _count(self, hidden: Sequence[Step], width: int) -> Text:
+        active = sum(step.doing in MOVING and step.doing != "" for step in hidden)
+        line = Text(f"and {len(hidden)} more, {active} active")
+        line.stylize("bright_black" if self._color else "")
         line.truncate(width, overflow="ellipsis")
         line.no_wrap = True
         return line
@@ -129,3 +138,10 @@ class Bars:
         ):
             bar.append(text, style if self._color else "")
         return bar
+
+
+def _fitting(steps: Sequence[Step], room: int) -> tuple[list[Step], list[Step]]:
+    """Those that are shown and those that are not: those that move first; all in their order."""
+    order = sorted(range(len(steps)), key=lambda index: steps[index].doing not in MOVING)
+    shown = sorted(order[:room])
+    return [steps[index] for index in shown], [steps[index] for index in order[room:]]

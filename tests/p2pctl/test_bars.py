@@ -85,8 +85,21 @@ def test_a_state_in_which_nothing_moves_stands_for_the_rate() -> None:
 def test_more_than_the_terminal_has_room_for() -> None:
     steps = [step(f"f{number}", state="queued" if number < 6 else "downloading") for number in range(10)]
     rows = drawn(80, *steps, lines=6, total=step("0 of 10 done"))
-    assert [row.split()[0] for row in rows] == ["f6", "f7", "f8", "f9", "0"]
-    assert rows[-1].startswith("0 of 10 done (+6)")
+    assert [row.split()[0] for row in rows] == ["f6", "f7", "f8", "and", "0"]
+    assert rows[3] == "and 7 more, 1 active"
+    assert rows[-1].startswith("0 of 10 done  ")
+    few = drawn(80, *steps, lines=4, total=step("0 of 10 done"))
+    assert [row.split()[0] for row in few] == ["f6", "f7", "0"]
+    assert few[-1].startswith("0 of 10 done (+8)")
+    assert len(drawn(80, *steps, lines=12, total=step("0 of 10 done"))) == 11
+
+
+def test_a_hundred_downloads() -> None:
+    """What is counted as active is what the daemon works on."""
+    states = ["downloading"] * 30 + ["stalled"] * 2 + ["queued"] * 68
+    rows = drawn(80, *(step(state=state) for state in states), lines=24, total=step("0 of 100 done"))
+    assert len(rows) == 23
+    assert rows[-2] == "and 79 more, 9 active"
 
 
 def test_hashing_has_no_sources_and_says_what_it_is() -> None:

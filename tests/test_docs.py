@@ -179,12 +179,12 @@ trackers = ["192.168.1.100"]
 file = "~/secret.txt"
 ```
 
-`p2pd check` names everything that is wrong, with file and line, and `p2pd paths` says where everything is. An unknown key, section or
-variable is an error, not a silent nothing.
+`p2pd check` names everything that is wrong (unknown keys too), with file and line, and `p2pd paths` says where everything is.
 
 A key that applies *live* may be changed while the daemon runs: write it into the file and call `p2pctl reload` (or send SIGHUP), or use
-`p2pctl config set KEY VALUE`. One that applies at *restart* is told as waiting until then. A file with a mistake changes nothing at all.
-`p2pctl config unset KEY` takes a value out of the overlay. `daemon.home` cannot stand in the overlay, for it says where that is.
+`p2pctl config set KEY VALUE` (`KEY -`: from standard input, where ps does not show it). One that applies at *restart* is told as waiting
+until then. A file with a mistake changes nothing at all. `p2pctl config unset KEY` takes a value out of the overlay. `daemon.home` cannot
+stand in the overlay, for it says where that is.
 
 Without a `home`, a peer keeps its state in `~/.local/state/p2pd/peer` and a tracker in `~/.local/state/p2pd/tracker`;
 `XDG_STATE_HOME` moves both.

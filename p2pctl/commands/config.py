@@ -1,6 +1,7 @@
 """p2pctl config get|set|unset|list: the settings of the daemon, where they come from, and other values for them.
 
-What is set is kept by the daemon in its overlay (docs/config.md); the user's file is never written.
+What is set is kept by the daemon in its overlay (docs/config.md); the user's file is never written. A value that nobody else may see
+comes from standard input: arguments are shown to all by ps.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ p2pctl config list
 p2pctl config get limit.up
 p2pctl config set log.level debug
 p2pctl config set peer.trackers tracker.example:9000 other.example
+p2pctl config set tracker.registry - < url.txt
 p2pctl config unset log.level
 p2pctl --json config list
 """
 
 ACTIONS = ("list", "get", "set", "unset")
+STDIN = "-"
+MOST_OCTETS = 32 * 1024  # of a value from standard input
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "words",
         metavar="list|get|set|unset",
         nargs="*",
-        help="list (all settings), get KEY..., set KEY VALUE... (several make a list), or unset KEY...",
+        help="list (all settings), get KEY..., set KEY VALUE... (several make a list), set KEY - (from standard input, a line each; asks"
+        " at a terminal, hidden), or unset KEY...",
     )
 
 
@@ -71,11 +76,62 @@ def _set(invocation: Invocation, words: list[str]) -> int:
     key, *values = words
     if not values:
         raise Fault("usage", f"set {key} to what?", f"p2pctl config unset {key} takes it back")
+    if values == [STDIN]:
+        values = _from_stdin(key, invocation.session is not None)
+    elif invocation.session is None and any(_has_password(value) for value in values):
+        invocation.output.warn(
+            f"everybody on this machine could see that password (ps); next time: p2pctl config set {key} - < FILE, or keep it in ~/.pgpass"
+        )
     item = invocation.client.call(
         "config_set", {"key": key, "value": values[0] if len(values) == 1 else values}
     )
     _show(invocation, item)
     return invocation.output.finish(CHANGES)
+
+
+def _from_stdin(key: str, several: bool) -> list[str]:
+    """The values that are not on the command line. `several`: command lines may come from there. Raises Fault usage."""
+    import sys
+
+    if sys.stdin is None:
+        raise Fault("usage", f"there is no standard input with a value for {key}", "give it: < FILE")
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        try:
+            lines = [getpass(f"Value of {key} (it is not shown): ")]
+        except EOFError:
+            lines = []
+    elif several:
+        hint = "write the value into the line: it is in no argument of a process"
+        raise Fault("usage", "standard input has the command lines, and not the value", hint)
+    else:
+        octets = sys.stdin.buffer.read(MOST_OCTETS + 1)
+        if len(octets) > MOST_OCTETS:
+            raise Fault(
+                "usage",
+                f"the value for {key} from standard input is too long",
+                f"at most {MOST_OCTETS} octets",
+            )
+        try:
+            lines = octets.decode("utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise Fault("usage", f"the value for {key} from standard input is not UTF-8") from error
+    values = [line for line in lines if line]
+    if not values:
+        raise Fault(
+            "usage",
+            f"the value for {key} from standard input is empty",
+            f"p2pctl config unset {key} takes it back",
+        )
+    return values
+
+
+def _has_password(value: str) -> bool:
+    """Whether it is a URL with a password in it."""
+    import re
+
+    return re.search(r"://[^/?#@]*:[^/?#@]+@|://.*[?&]password=[^&]", value) is not None
 
 
 def _unset(invocation: Invocation, words: list[str]) -> int:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from p2pctl.commands.config import MOST_OCTETS
 from protocol.errors import Fault
 from tests.fakes.schemas import validate, validate_item, validate_line
-from tests.p2pctl.conftest import Daemon, Run, Start
+from tests.fakes.screens import Pty
+from tests.p2pctl.conftest import ROOT, Daemon, Run, Start
 from tests.p2pctl.samples import page
 
 HOSTILE = "a\x1b[31m"
@@ -107,6 +113,82 @@ class TestConfig:
         ]
         daemon.on["config_set"] = {**self.ITEMS[0], "changed": True, "warnings": []}
         assert p2pctl("config", "set", "daemon.nice", "7").out == "daemon.nice = 7 (file, after a restart)\n"
+
+    @pytest.mark.parametrize(
+        ("given", "value"),
+        [
+            (b"postgresql://u:secret@h/d\n", "postgresql://u:secret@h/d"),
+            (b"7", "7"),
+            (b"a\r\nb:1\n\n", ["a", "b:1"]),
+        ],
+    )
+    def test_set_from_standard_input(self, daemon: Daemon, start: Start, given: bytes, value: object) -> None:
+        daemon.on["config_set"] = {**setting(value="***", origin="overlay", changed=True), "warnings": []}
+        out, err = start("config", "set", "tracker.registry", "-", stdin=subprocess.PIPE).communicate(given)
+        assert (out, err) == (b"log.level = *** (overlay, now)\n", b"")
+        assert daemon.params("config_set") == [{"key": "tracker.registry", "value": value}]
+
+    @pytest.mark.parametrize(
+        ("given", "says"),
+        [
+            (b"", "is empty"),
+            (b"\n\n", "is empty"),
+            (b"\xff", "is not UTF-8"),
+            (b"x" * (MOST_OCTETS + 1), "is too long"),
+        ],
+    )
+    def test_what_is_no_value_on_standard_input(
+        self, daemon: Daemon, start: Start, given: bytes, says: str
+    ) -> None:
+        process = start("--json", "config", "set", "log.level", "-", stdin=subprocess.PIPE)
+        out, err = process.communicate(given)
+        assert (process.returncode, out) == (2, b"")
+        assert says in validate_line(err.decode())["message"]
+        assert daemon.server.requests == []
+
+    def test_no_value_where_command_lines_come_from(self, daemon: Daemon, start: Start) -> None:
+        process = start("batch", "-", stdin=subprocess.PIPE)
+        out, err = process.communicate(b"config set log.level -\nping\n")
+        assert (process.returncode, out) == (2, b"")
+        assert b"standard input has the command lines" in err
+
+    def test_set_at_a_terminal_without_showing_it(self, daemon: Daemon, place: Path) -> None:
+        daemon.on["config_set"] = {**setting(value="***", origin="overlay", changed=True), "warnings": []}
+        words = [sys.executable, "-m", "p2pctl", "config", "set", "tracker.registry", "-"]
+        pty = Pty(words, {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "linux"}, 80, 10)
+        pty.until(lambda rows: any("(it is not shown):" in row for row in rows))
+        pty.type(b"postgresql://u:secret@h/d\r")
+        status, rows = pty.end()
+        assert (status, rows[-1]) == (0, "log.level = *** (overlay, now)")
+        assert not any("secret" in row for row in rows)
+        assert daemon.params("config_set") == [
+            {"key": "tracker.registry", "value": "postgresql://u:secret@h/d"}
+        ]
+
+    @pytest.mark.parametrize(
+        ("value", "warned"),
+        [
+            ("postgresql://u:secret@h/d", True),
+            ("postgresql://h/d?user=u&password=secret", True),
+            ("postgresql://u@h:5432/d", False),
+            ("postgresql:///?service=x", False),
+            ("/var/lib/tracker.db", False),
+        ],
+    )
+    def test_a_password_in_an_argument(
+        self, daemon: Daemon, p2pctl: Run, tmp_path: Path, value: str, warned: bool
+    ) -> None:
+        daemon.on["config_set"] = {**setting(value="***", origin="overlay", changed=True), "warnings": []}
+        got = p2pctl("config", "set", "tracker.registry", value)
+        assert got.status == 0
+        assert ("p2pctl config set tracker.registry - < FILE" in got.err) is warned
+        assert "secret" not in got.err
+        document = p2pctl("--json", "config", "set", "tracker.registry", value).document
+        validate("config", document)
+        assert bool(document["warnings"]) is warned
+        lines = tmp_path / "lines"
+        lines.write_text(f"config set tracker.registry {value}\n")
+        assert p2pctl("batch", str(lines)).err == ""  # there it is in no argument
 
     def test_what_wins_is_a_warning(self, daemon: Daemon, p2pctl: Run) -> None:
         daemon.on["config_set"] = {**self.ITEMS[1], "changed": True, "warnings": ["--tracker wins over it"]}

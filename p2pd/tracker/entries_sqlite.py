@@ -7,16 +7,22 @@ transaction; all texts are bound parameters.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from json import dumps
 from sqlite3 import Cursor
+from typing import TypeVar
 
+from p2pd.tracker import eras_sqlite
 from p2pd.tracker.crowds_sqlite import Crowds
+from p2pd.tracker.eras_sqlite import Hints
+from p2pd.tracker.memory_sqlite import Memory
 from p2pd.tracker.numbers_sqlite import head, json_list
 from p2pd.tracker.tiers_sqlite import Rises, tier_of, unindex, words
 from protocol.searching import fold
 from protocol.tracker import Entry, Gone
+
+T = TypeVar("T")
 
 Claim = tuple[bytes, bytes, int, int]
 """What a device says that a content is: content id, SHA-256, size, number of files."""
@@ -28,20 +34,20 @@ def add(
     generation: int,
     entries: Sequence[Entry],
     has_old: bool,
-    rises: Rises,
-    crowds: Crowds,
+    memory: Memory,
 ) -> tuple[int, int]:
     """Lists entries of a device in `generation`. Returns how many are new, and how many were there in a lower
     one.
 
-    `has_old`: the device may have such entries. What is in this generation already is left as it is. `rises`: gets the names of
-    contents that become popular.
+    `has_old`: the device may have such entries. What is in this generation already is left as it is. `memory` learns of all.
     """
     if not entries:
         return 0, 0
-    names, news = _names(cursor, entries)
+    first_name, first_content = _next(cursor, "name"), _next(cursor, "content")
+    era = eras_sqlite.newest(cursor, first_name, first_content)
+    names, news = _names(cursor, entries, era, first_name, memory.names)
     _index(cursor, news)
-    contents, known = _contents(cursor, entries)
+    contents, known = _contents(cursor, entries, era, first_content, memory.contents)
     dates = {(contents[e.content_id, e.sha256, e.size, e.files], names[e.name]): e.added_at for e in entries}
     raised = 0
     if has_old:
@@ -51,7 +57,7 @@ def add(
             [(generation, date, *pair, device, generation) for pair, date in dates.items()],
         )
         raised = cursor.rowcount
-        crowds.forget(known)
+        memory.crowds.forget(known)
     # Most contents are new, and an entry of theirs is: only the others have to be asked whether it is there already.
     fresh = [(content, name, date) for (content, name), date in dates.items() if content not in known]
     found = []
@@ -72,8 +78,8 @@ def add(
         "INSERT OR IGNORE INTO label VALUES (?, ?)", [(name, content) for content, name, _ in found]
     )
     for content, name, date in found:
-        crowds.listed(content, name, device, date)
-    _held(cursor, found, known, rises)
+        memory.crowds.listed(content, name, device, date)
+    _held(cursor, found, known, memory.rises)
     several = Counter(content for content, _, _ in fresh)
     cursor.executemany(
         "UPDATE content SET holders = ? WHERE id = ?",
@@ -91,11 +97,11 @@ def remove(
     pairs: dict[tuple[int, int], int] = {}
     for item in gone:
         for content, name, found in cursor.execute(
-            "SELECT e.content, e.name, e.generation FROM content c"
-            " JOIN name n ON n.folded = ? AND n.name = ?"
-            " JOIN entry e ON e.content = c.id AND e.name = n.id AND e.device = ?"
-            " WHERE c.id_head = ? AND c.content_id = ?",
-            (fold(item.name), item.name, device, head(item.content_id), item.content_id),
+            "SELECT e.content, e.name, e.generation FROM era r CROSS JOIN content c ON c.era = r.id AND c.id_head = ?"
+            " CROSS JOIN era s CROSS JOIN name n ON n.era = s.id AND n.folded = ?"
+            " CROSS JOIN entry e ON e.content = c.id AND e.name = n.id AND e.device = ?"
+            " WHERE n.name = ? AND c.content_id = ?",
+            (head(item.content_id), fold(item.name), device, item.name, item.content_id),
         ).fetchall():
             pairs[content, name] = found
     _delete(cursor, device, list(pairs), crowds)
@@ -115,25 +121,42 @@ def drop(cursor: Cursor, device: int, below: int, limit: int, crowds: Crowds) ->
 # -- names ------------------------------------------------------------------------------------------------
 
 
-def _names(cursor: Cursor, entries: Sequence[Entry]) -> tuple[dict[str, int], list[tuple[int, str]]]:
+def _names(
+    cursor: Cursor, entries: Sequence[Entry], era: int, first: int, hints: Hints
+) -> tuple[dict[str, int], list[tuple[int, str]]]:
     """The rows of all names, and (row, folded) of those that are new."""
     folded = {name: fold(name) for name in dict.fromkeys(entry.name for entry in entries)}
-    rows: dict[str, int] = {
-        name: row
-        for row, name in cursor.execute(
-            "SELECT n.id, n.name FROM json_each(?) j CROSS JOIN name n ON n.folded = j.value",
-            (dumps(list(dict.fromkeys(folded.values()))),),
-        ).fetchall()
-        if name in folded
-    }
+    rows: dict[str, int] = {}
+    places = {name: place for name, text in folded.items() if (place := hints.ask(hash(text)))}
+    for place, some in _grouped(places).items():
+        found = cursor.execute(
+            "SELECT n.id, n.name FROM json_each(?) j CROSS JOIN name n ON n.era = ? AND n.folded = j.value",
+            (dumps([folded[name] for name in some]), place),
+        )
+        rows |= {name: row for row, name in found if name in folded}
+    if more := {folded[name] for name in places if name not in rows}:
+        found = cursor.execute(
+            "SELECT n.id, n.name FROM json_each(?) j CROSS JOIN era r"
+            " CROSS JOIN name n ON n.era = r.id AND n.folded = j.value",
+            (dumps(list(more)),),
+        )
+        rows |= {name: row for row, name in found if name in folded}
     new = [(name, text) for name, text in folded.items() if name not in rows]
-    first = _next(cursor, "name")
     rows |= {name: row for row, (name, _) in enumerate(new, first)}
     cursor.executemany(
-        "INSERT INTO name VALUES (?, ?, ?, 0)",
-        [(row, name, text) for row, (name, text) in enumerate(new, first)],
+        "INSERT INTO name VALUES (?, ?, ?, 0, ?)",
+        [(row, name, text, era) for row, (name, text) in enumerate(new, first)],
     )
+    hints.learn(era, (hash(text) for _, text in new))
     return rows, [(rows[name], text) for name, text in new]
+
+
+def _grouped(places: dict[T, int]) -> dict[int, list[T]]:
+    """Those of each era."""
+    groups: defaultdict[int, list[T]] = defaultdict(list)
+    for one, era in places.items():
+        groups[era].append(one)
+    return groups
 
 
 def _next(cursor: Cursor, table: str) -> int:
@@ -153,29 +176,47 @@ def _index(cursor: Cursor, new: Sequence[tuple[int, str]]) -> None:
 # -- contents ---------------------------------------------------------------------------------------------
 
 
-def _contents(cursor: Cursor, entries: Sequence[Entry]) -> tuple[dict[Claim, int], dict[int, int]]:
+def _contents(
+    cursor: Cursor, entries: Sequence[Entry], era: int, first: int, hints: Hints
+) -> tuple[dict[Claim, int], dict[int, int]]:
     """The rows of all contents; and of those that were there before, their holders."""
     claims = {(one.content_id, one.sha256, one.size, one.files): one.added_at for one in entries}
-    heads = json_list({head(content_id) for content_id, *_ in claims})
+    heads = {claim: head(claim[0]) for claim in claims}
     rows: dict[Claim, int] = {}
     known: dict[int, int] = {}
-    for row, *rest, holders in cursor.execute(
-        "SELECT c.id, c.content_id, c.sha256, c.size, c.files, c.holders FROM json_each(?) j"
-        " CROSS JOIN content c ON c.id_head = j.value",
-        (heads,),
-    ).fetchall():
-        claim = tuple(rest)
-        if claim in claims:
-            rows[claim], known[row] = row, holders
-    first = _next(cursor, "content")
+
+    def take(found: Iterable[tuple[int, bytes, bytes, int, int, int]]) -> None:
+        for row, content_id, sha256, size, files, holders in found:
+            claim = (content_id, sha256, size, files)
+            if claim in claims:
+                rows[claim], known[row] = row, holders
+
+    columns = "c.id, c.content_id, c.sha256, c.size, c.files, c.holders"
+    places = {claim: place for claim, number in heads.items() if (place := hints.ask(number))}
+    for place, some in _grouped(places).items():
+        take(
+            cursor.execute(
+                f"SELECT {columns} FROM json_each(?) j CROSS JOIN content c ON c.era = ? AND c.id_head = j.value",
+                (json_list({heads[claim] for claim in some}), place),
+            )
+        )
+    if more := {heads[claim] for claim in places if claim not in rows}:
+        take(
+            cursor.execute(
+                f"SELECT {columns} FROM json_each(?) j CROSS JOIN era r"
+                " CROSS JOIN content c ON c.era = r.id AND c.id_head = j.value",
+                (json_list(more),),
+            )
+        )
     new = [claim for claim in claims if claim not in rows]
     cursor.executemany(
-        "INSERT INTO content VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)",
+        "INSERT INTO content VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
         [
-            (row, *claim, head(claim[0]), head(claim[1]), claims[claim])
+            (row, *claim, heads[claim], head(claim[1]), claims[claim], era)
             for row, claim in enumerate(new, first)
         ],
     )
+    hints.learn(era, (heads[claim] for claim in new))
     rows |= {claim: row for row, claim in enumerate(new, first)}
     return rows, known
 

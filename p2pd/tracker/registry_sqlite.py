@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 
 from p2pd.net.bans import Ban
 from p2pd.storage.sqlite import Database, load_migrations
-from p2pd.tracker import entries_sqlite, search_sqlite
-from p2pd.tracker.crowds_sqlite import Crowds
+from p2pd.tracker import entries_sqlite, eras_sqlite, search_sqlite
 from p2pd.tracker.gathering_sqlite import Gathering
+from p2pd.tracker.memory_sqlite import Memory
 from p2pd.tracker.registry import (
     Card,
     DeviceFull,
@@ -32,7 +32,6 @@ from p2pd.tracker.registry import (
     next_step,
 )
 from p2pd.tracker.search import Page, Query
-from p2pd.tracker.tiers_sqlite import Rises
 from protocol.errors import Fault
 from protocol.limits import MAX_BANS, MAX_DEVICES, MAX_FILES, MAX_FILES_PER_DEVICE
 from protocol.tracker import NO_EPOCH, Publish
@@ -69,9 +68,9 @@ class SqliteRegistry:
             self._database.query("PRAGMA wal_autocheckpoint = 0")
             # Debian's SQLite overwrites what is deleted, also when the full-text indexes merge; what was shared is no secret here.
             self._database.query("PRAGMA secure_delete = OFF")
-        self._rises = Rises()
-        self._crowds = Crowds(self._database)
-        self._gathering = Gathering(self._database, self._rises.apply)
+            self._memory = Memory(self._database)
+        self._crowds = self._memory.crowds
+        self._gathering = Gathering(self._database, self._memory.rises.apply)
         self._devices = self._entries = 0
         self._count()
 
@@ -180,8 +179,7 @@ class SqliteRegistry:
                     generation if delta else stage,
                     batch.added,
                     bool(entries),
-                    self._rises,
-                    self._crowds,
+                    self._memory,
                 )
                 entries += new - gone
                 if delta:
@@ -282,6 +280,8 @@ class SqliteRegistry:
                     " swept = CASE WHEN ? THEN generation ELSE swept END WHERE id = ?",
                     (removed, removed < limit, hiding["id"]),
                 )
+            else:
+                finished = eras_sqlite.merge(cursor, limit)
         if devices:
             self._crowds.devices_changed()
         self._entries -= removed
@@ -369,8 +369,7 @@ class SqliteRegistry:
             with _ours():
                 yield
         except BaseException as error:
-            self._rises.forget()
-            self._crowds.clear()
+            self._memory.rolled_back()
             if isinstance(error, RegistryError):
                 with suppress(RegistryError):
                     self._count()  # what was gathered before is gone as well

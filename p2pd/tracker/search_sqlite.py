@@ -8,14 +8,16 @@ short, or empty, before the end.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 from p2pd.storage.sqlite import Database
 from p2pd.tracker import hits_sqlite, ranking_sqlite
 from p2pd.tracker.crowds_sqlite import Crowds
 from p2pd.tracker.hits_sqlite import LIVE, LONE, LONE_COLUMNS, Held, held, hit
-from p2pd.tracker.numbers_sqlite import head
+from p2pd.tracker.numbers_sqlite import head, json_list
 from p2pd.tracker.registry import Card, Listing
 from p2pd.tracker.search import Page, Place, Query
 from protocol.ids import CONTENT_ID_SIZE
@@ -23,6 +25,7 @@ from protocol.limits import MAX_FILE
 from protocol.searching import fold
 from protocol.tracker import By, Hit
 
+SPARE = 8  # rows asked of an era beyond its share of a page
 ROWS = 2_000  # contents looked at for one page
 
 
@@ -47,33 +50,36 @@ class _Finder:
         self._most = ROWS if picky else min(ROWS, limit + limit // 4 + 8)
 
     def by_name(self) -> Page:
+        wanted = self._query.text
+        found = self._database.query(
+            "SELECT n.id FROM era r CROSS JOIN name n ON n.era = r.id AND n.folded = ? WHERE n.name = ?",
+            (fold(wanted), wanted),
+        )
+        name = found[0][0] if found else 0
         rows = self._rows(
-            "SELECT l.content, c.size, n.id FROM name n CROSS JOIN label l ON l.name = n.id"
-            " CROSS JOIN content c ON c.id = l.content WHERE n.folded = :folded AND n.name = :name"
-            " AND l.content > :content ORDER BY l.content LIMIT :most",
-            folded=fold(self._query.text),
-            name=self._query.text,
+            "SELECT l.content, c.size FROM label l CROSS JOIN content c ON c.id = l.content"
+            " WHERE l.name = :row AND l.content > :content ORDER BY l.content LIMIT :most",
+            row=name,
             content=self._query.after.content,
         )
-        wanted = self._query.text
         return self._page(
-            [(row, size, Place(content=row)) for row, size, _ in rows],
+            [(row, size, Place(content=row)) for row, size in rows],
             lambda content, row: any(name == wanted for _, name, _, _ in content.names),
             [wanted],
-            named={row: {name} for row, _, name in rows},
+            named={row: {name} for row, _ in rows},
         )
 
     def by_sha256(self) -> Page:
         low, high = self._range()
-        after = bytes.fromhex(self._query.after.text) or low
-        rows = self._rows(
-            "SELECT id, size, sha256 FROM content WHERE sha_head BETWEEN :first AND :last"
+        after = self._query.after
+        rows = self._of_all_eras(
+            "SELECT id, size, sha256 FROM content WHERE era = :era AND sha_head BETWEEN :first AND :last"
             " AND (sha256, id) > (:after, :row) AND sha256 BETWEEN :low AND :high"
-            " ORDER BY sha_head, sha256, id LIMIT :most",
-            first=head(after),
+            " ORDER BY sha_head, sha256, id LIMIT :step",
+            (bytes.fromhex(after.text) or low, after.content),
+            lambda row: (row["sha256"], row["id"]),
+            lambda key: {"first": head(key[0]), "after": key[0], "row": key[1]},
             last=head(high),
-            after=after,
-            row=self._query.after.content,
             low=low,
             high=high,
         )
@@ -81,20 +87,24 @@ class _Finder:
 
     def by_id(self) -> Page:
         low, high = self._range()
-        content_id, sha256, size, files = low, b"", -1, -1
+        key: tuple[bytes, bytes, int, int] = low, b"", -1, -1
         if after := bytes.fromhex(self._query.after.text):
-            content_id, sha256 = after[:CONTENT_ID_SIZE], after[CONTENT_ID_SIZE:]
             size, files = self._query.after.content, self._query.after.name
-        rows = self._rows(
-            "SELECT id, size, content_id, sha256, files FROM content WHERE id_head BETWEEN :first AND :last"
+            key = after[:CONTENT_ID_SIZE], after[CONTENT_ID_SIZE:], size, files
+        rows = self._of_all_eras(
+            "SELECT id, size, content_id, sha256, files FROM content WHERE era = :era AND id_head BETWEEN :first AND :last"
             " AND (content_id, sha256, size, files) > (:content_id, :sha256, :size, :files)"
-            " AND content_id BETWEEN :low AND :high ORDER BY id_head, content_id, sha256, size, files LIMIT :most",
-            first=head(content_id),
+            " AND content_id BETWEEN :low AND :high ORDER BY id_head, content_id, sha256, size, files LIMIT :step",
+            key,
+            lambda row: (row["content_id"], row["sha256"], row["size"], row["files"]),
+            lambda key: {
+                "first": head(key[0]),
+                "content_id": key[0],
+                "sha256": key[1],
+                "size": key[2],
+                "files": key[3],
+            },
             last=head(high),
-            content_id=content_id,
-            sha256=sha256,
-            size=size,
-            files=files,
             low=low,
             high=high,
         )
@@ -107,14 +117,14 @@ class _Finder:
 
     def by_all(self) -> Page:
         after = self._query.after
-        rows = self._rows(
-            "SELECT n.id, n.name, n.folded, n.tier, c.id, c.content_id, c.sha256, c.size, c.files, c.holders,"
+        rows = self._of_all_eras(
+            "SELECT n.id, n.name, n.folded, n.tier, c.id AS content, c.content_id, c.sha256, c.size, c.files, c.holders,"
             f" {LONE_COLUMNS} FROM name n CROSS JOIN label l ON l.name = n.id CROSS JOIN content c ON c.id = l.content{LONE}"
-            " WHERE (n.folded, n.name) >= (:folded, :name) AND (n.name <> :name OR l.content > :content)"
-            " ORDER BY n.folded, n.name, l.content LIMIT :most",
-            folded=fold(after.text),
-            name=after.text,
-            content=after.content,
+            " WHERE n.era = :era AND (n.folded, n.name) >= (:folded, :name) AND (n.name <> :name OR l.content > :content)"
+            " ORDER BY n.folded, n.name, l.content LIMIT :step",
+            (fold(after.text), after.text, after.content),
+            lambda row: (row["folded"], row["name"], row["content"]),
+            lambda key: {"folded": key[0], "name": key[1], "content": key[2]},
         )
         homes: dict[tuple[str, int], int] = {}
         named: defaultdict[int, set[int]] = defaultdict(set)
@@ -140,6 +150,29 @@ class _Finder:
 
     def _rows(self, sql: str, **params: Any) -> list[Any]:
         return self._database.query(sql, {**params, "most": self._most, "now": self._now})
+
+    def _of_all_eras(
+        self,
+        sql: str,
+        start: tuple[Any, ...],
+        key_of: Callable[[Any], tuple[Any, ...]],
+        params_of: Callable[[Any], dict[str, Any]],
+        **params: Any,
+    ) -> list[Any]:
+        """The first rows of all eras in the order of their keys, behind `start`. Each era gives some, and more when they are used up."""
+
+        def of(era: int, step: int) -> Iterator[Any]:
+            key = start
+            while True:
+                rows = self._rows(sql, era=era, step=step, **params_of(key), **params)
+                yield from rows
+                if len(rows) < step:
+                    return
+                key = key_of(rows[-1])
+
+        eras = [row[0] for row in self._database.query("SELECT id FROM era")]
+        step = self._most // len(eras) + SPARE
+        return list(islice(merge(*(of(era, step) for era in eras), key=key_of), self._most))
 
     def _range(self) -> tuple[bytes, bytes]:
         """The first and the last digest that begins with the digits asked for."""
@@ -199,7 +232,7 @@ _KINDS: dict[By, Callable[[_Finder], Page]] = {
 def holders(database: Database, content_id: bytes, besides: bytes, limit: int, now: float) -> list[Card]:
     """See Registry.holders."""
     rows = database.query(
-        "SELECT DISTINCT d.device_id, d.observed, d.declared, d.port FROM content c"
+        "SELECT DISTINCT d.device_id, d.observed, d.declared, d.port FROM era r CROSS JOIN content c ON c.era = r.id"
         " CROSS JOIN entry e ON e.content = c.id CROSS JOIN device d ON d.id = e.device"
         f" WHERE c.id_head = :head AND c.content_id = :content_id AND d.device_id <> :besides AND {LIVE} LIMIT :most",
         {"head": head(content_id), "content_id": content_id, "besides": besides, "now": now, "most": limit},
@@ -210,16 +243,19 @@ def holders(database: Database, content_id: bytes, besides: bytes, limit: int, n
 def members(database: Database, content_id: bytes, after: bytes, limit: int, now: float) -> list[Listing]:
     """See Registry.members."""
     shares = (
-        " AND EXISTS (SELECT 1 FROM content c CROSS JOIN entry e INDEXED BY entry_device ON e.content = c.id"
-        " WHERE c.id_head = :head AND c.content_id = :content_id AND e.device = d.id AND e.generation >= d.generation)"
+        " AND EXISTS (SELECT 1 FROM json_each(:contents) c CROSS JOIN entry e INDEXED BY entry_device ON e.content = c.value"
+        " WHERE e.device = d.id AND e.generation >= d.generation)"
+    )
+    contents = database.query(
+        "SELECT c.id FROM era r CROSS JOIN content c ON c.era = r.id AND c.id_head = ? WHERE c.content_id = ?",
+        (head(content_id), content_id),
     )
     rows = database.query(
         "SELECT d.device_id, d.observed, d.declared, d.port, d.files, d.lease FROM device d"
         f" WHERE d.device_id > :after AND d.lease > :now{shares if content_id else ''}"
         " ORDER BY d.device_id LIMIT :most",
         {
-            "head": head(content_id),
-            "content_id": content_id,
+            "contents": json_list(row[0] for row in contents),
             "after": after,
             "now": now,
             "most": limit,

@@ -9,7 +9,7 @@ import pytest
 from p2pd.storage.sqlite import MEMORY, Database, load_migrations
 from p2pd.tracker import entries_sqlite
 from p2pd.tracker.crowds_sqlite import Crowds
-from p2pd.tracker.tiers_sqlite import Rises
+from p2pd.tracker.memory_sqlite import Memory
 from protocol.tracker import Entry, Gone
 
 
@@ -36,10 +36,9 @@ def test_names_and_contents_are_stored_once(database: Database) -> None:
             1,
             [entry(1, "Alpha"), entry(2, "Alpha"), entry(1, "b")],
             False,
-            Rises(),
-            Crowds(database),
+            Memory(database),
         ) == (3, 0)
-        assert entries_sqlite.add(cursor, 2, 1, [entry(1, "Alpha")], False, Rises(), Crowds(database)) == (
+        assert entries_sqlite.add(cursor, 2, 1, [entry(1, "Alpha")], False, Memory(database)) == (
             1,
             0,
         )
@@ -52,20 +51,18 @@ def test_names_and_contents_are_stored_once(database: Database) -> None:
 
 def test_entries_of_a_lower_generation_are_raised_and_counted(database: Database) -> None:
     with database.transaction() as cursor:
-        entries_sqlite.add(
-            cursor, 1, 1, [entry(1, "a", 5), entry(2, "b", 5)], False, Rises(), Crowds(database)
-        )
+        entries_sqlite.add(cursor, 1, 1, [entry(1, "a", 5), entry(2, "b", 5)], False, Memory(database))
         added = [entry(1, "a", 6), entry(1, "a", 7), entry(3, "c", 7)]
-        assert entries_sqlite.add(cursor, 1, 2, added, True, Rises(), Crowds(database)) == (1, 1)
-        assert entries_sqlite.add(cursor, 1, 2, [entry(1, "a", 9)], True, Rises(), Crowds(database)) == (0, 0)
-        assert entries_sqlite.add(cursor, 1, 2, [], True, Rises(), Crowds(database)) == (0, 0)
+        assert entries_sqlite.add(cursor, 1, 2, added, True, Memory(database)) == (1, 1)
+        assert entries_sqlite.add(cursor, 1, 2, [entry(1, "a", 9)], True, Memory(database)) == (0, 0)
+        assert entries_sqlite.add(cursor, 1, 2, [], True, Memory(database)) == (0, 0)
     assert table(database, "generation, added_at FROM entry") == [(1, 5), (2, 7), (2, 7)]
 
 
 def test_removing_says_how_many_were_shown(database: Database) -> None:
     with database.transaction() as cursor:
-        entries_sqlite.add(cursor, 1, 1, [entry(1, "a"), entry(2, "b")], False, Rises(), Crowds(database))
-        entries_sqlite.add(cursor, 1, 2, [entry(3, "c")], True, Rises(), Crowds(database))
+        entries_sqlite.add(cursor, 1, 1, [entry(1, "a"), entry(2, "b")], False, Memory(database))
+        entries_sqlite.add(cursor, 1, 2, [entry(3, "c")], True, Memory(database))
         gone = [Gone(bytes([n]) * 32, name) for n, name in ((1, "a"), (3, "c"), (3, "c"), (2, "B"), (9, "a"))]
         assert entries_sqlite.remove(cursor, 1, 2, gone, Crowds(database)) == (2, 1)
         assert entries_sqlite.remove(cursor, 2, 0, [Gone(b"\x02" * 32, "b")], Crowds(database)) == (0, 0)
@@ -74,11 +71,9 @@ def test_removing_says_how_many_were_shown(database: Database) -> None:
 
 def test_dropping_takes_only_lower_generations_and_only_so_many(database: Database) -> None:
     with database.transaction() as cursor:
-        entries_sqlite.add(
-            cursor, 1, 1, [entry(n, f"name {n}") for n in range(5)], False, Rises(), Crowds(database)
-        )
-        entries_sqlite.add(cursor, 1, 2, [entry(7, "name 7")], True, Rises(), Crowds(database))
-        entries_sqlite.add(cursor, 2, 1, [entry(1, "name 1")], False, Rises(), Crowds(database))
+        entries_sqlite.add(cursor, 1, 1, [entry(n, f"name {n}") for n in range(5)], False, Memory(database))
+        entries_sqlite.add(cursor, 1, 2, [entry(7, "name 7")], True, Memory(database))
+        entries_sqlite.add(cursor, 2, 1, [entry(1, "name 1")], False, Memory(database))
         assert entries_sqlite.drop(cursor, 1, 2, 3, Crowds(database)) == 3
         assert entries_sqlite.drop(cursor, 1, 2, 3, Crowds(database)) == 2
         assert entries_sqlite.drop(cursor, 1, 2, 3, Crowds(database)) == 0
@@ -90,7 +85,7 @@ def test_dropping_takes_only_lower_generations_and_only_so_many(database: Databa
 def test_a_name_that_comes_back_gets_a_new_row(database: Database) -> None:
     """Cursors hold rows of names: a row must never mean another name."""
     with database.transaction() as cursor:
-        entries_sqlite.add(cursor, 1, 1, [entry(1, "alpha")], False, Rises(), Crowds(database))
+        entries_sqlite.add(cursor, 1, 1, [entry(1, "alpha")], False, Memory(database))
         entries_sqlite.remove(cursor, 1, 1, [Gone(b"\x01" * 32, "alpha")], Crowds(database))
-        entries_sqlite.add(cursor, 1, 1, [entry(1, "beta")], False, Rises(), Crowds(database))
+        entries_sqlite.add(cursor, 1, 1, [entry(1, "beta")], False, Memory(database))
     assert table(database, "id, name FROM name") == [(2, "beta")]

@@ -184,6 +184,7 @@ def test_no_plan_scans_or_sorts_what_grows(registry: SqliteRegistry) -> None:
         if plan.startswith("SCAN")
         and "VIRTUAL TABLE" not in plan
         and not plan.startswith(("SCAN (subquery", "SCAN CONSTANT ROW"))
+        and not plan.startswith(("SCAN era", "SCAN r /", "SCAN s /"))  # they are few
         and not (plan.startswith("SCAN name") and ("OFFSET" in plan or ":scanned" in plan))
     ]
     assert plans

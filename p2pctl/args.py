@@ -23,6 +23,9 @@ PLAIN = frozenset(
 """Options for every command that take none."""
 
 
+FREE = ("WORD", "list|get|set|unset")
+"""Arguments of completion and config, which may be empty."""
+
 _MARK = "\0"  # before a word that only looks like an option; no word of a command line can hold it
 
 
@@ -160,6 +163,13 @@ def _surplus(built: argparse.ArgumentParser, words: Sequence[str]) -> Fault:
     return Fault("usage", f"there is no option {name}", hint(name, known, help))
 
 
+def _filled(built: argparse.ArgumentParser, action: argparse.Action, value: object) -> None:
+    """Raises Fault usage for an argument without a character: a variable that a script did not set."""
+    if value == "" or (isinstance(value, list) and "" in value):
+        help = f"{built.prog.replace('p2pctl', 'p2pctl help', 1)} shows how"
+        raise Fault("usage", f"{_name(action)} is empty", f"is a variable not set? {help}")
+
+
 def parse(built: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     """The values of `argv`; options and arguments may be mixed, after `--` all are arguments. Raises Fault usage."""
     words = list(argv)
@@ -177,6 +187,9 @@ def parse(built: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Names
             setattr(
                 values, name, [each.removeprefix(_MARK) if isinstance(each, str) else each for each in value]
             )
+    for action in built._actions:
+        if not action.option_strings and action.metavar not in FREE:
+            _filled(built, action, getattr(values, action.dest))
     if values.columns is not None and not values.tsv:
         raise Fault("usage", "--columns needs --tsv")
     if values.header and not values.tsv:

@@ -8,6 +8,7 @@ is coded).
 
 from __future__ import annotations
 
+from protocol.display import is_utf8, quoted
 from protocol.errors import EXIT_STATUS, Fault, LocalProtocolError, RemoteProtocolError
 from protocol.ids import CONTENT_ID_SIZE, MIN_PREFIX, is_hex
 from protocol.limits import (
@@ -392,6 +393,8 @@ def parse_reference(text: str) -> Reference:
         raise Fault(
             "usage", "an empty reference", "name a file by its id, 8 or more digits of it, or its name"
         )
+    if not is_utf8(name):
+        raise Fault("usage", f"{quoted(text)} is not UTF-8", "names in the swarm are")
     if name == text and is_hex(value := text.lower()) and MIN_PREFIX <= len(value) <= digits:
         return Reference("id" if len(value) == digits else "prefix", value, text)
     return Reference("name", name, text)

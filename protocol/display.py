@@ -66,3 +66,13 @@ def safe(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(f"\\u{{{ord(character):x}}}" if hidden(character) else character for character in text)
+
+
+def quoted(text: str) -> str:
+    """`safe` between quotation marks."""
+    return f"'{safe(text)}'"
+
+
+def is_utf8(text: str) -> bool:
+    """False for text of the command line or a directory that stands for octets which are not UTF-8."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

@@ -21,7 +21,7 @@ from p2pd.net.bans import FOR_EVER, Ban, as_device, one_device, subject_of
 from p2pd.peer.service import PeerService
 from p2pd.storage.state_bans import HAND
 from p2pd.tracker.operating import Operator
-from protocol.display import safe
+from protocol.display import quoted
 from protocol.errors import Fault
 from protocol.ids import before_prefix, device_text
 from protocol.limits import CONTROL_PAGE
@@ -219,7 +219,7 @@ def subject_of_nothing(text: str) -> Fault:
     """What cannot be banned."""
     return Fault(
         "usage",
-        f"neither a device nor a network: {safe(text)!r}",
+        f"neither a device nor a network: {quoted(text)}",
         "write a device id or its first 6 characters as p2pctl peers shows them, or 10.0.0.7, or 10.0.0.0/8",
     )
 

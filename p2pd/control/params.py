@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol.control import UPGRADE_HINT
+from protocol.display import is_utf8, quoted
 from protocol.errors import Fault
 from protocol.limits import (
     CONTROL_PAGE,
@@ -21,6 +22,9 @@ from protocol.limits import (
 from protocol.version import VERSION
 
 T = TypeVar("T", bound=Struct)
+
+LOCAL = {"path", "directory", "file", "prefix", "name", "ref", "refs", "value"}
+"""Parameters that may be names of this machine's files, whose octets need not be UTF-8; or are checked where they are understood."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Path = Annotated[str, Meta(pattern=r"^/", max_length=4096)]
@@ -254,9 +258,14 @@ def read(kind: type[T], params: dict[str, Any]) -> T:
                 {"parameter": name[:32], "daemon_version": VERSION},
             )
     try:
-        return msgspec.convert(said, kind)
+        read = msgspec.convert(said, kind)
     except msgspec.ValidationError as error:
         raise Fault("usage", f"bad parameter: {error}") from error
+    for name in said.keys() - LOCAL:
+        for text in said[name] if isinstance(said[name], list) else [said[name]]:
+            if isinstance(text, str) and not is_utf8(text):
+                raise Fault("usage", f"{quoted(text)} is not UTF-8")
+    return read
 
 
 def check_query(text: str) -> str:

@@ -20,7 +20,7 @@ from p2pd.peer.shares import HashJob
 from p2pd.storage.state import Share
 from p2pd.storage.state_folders import Folder
 from protocol.control import parse_reference
-from protocol.display import safe
+from protocol.display import quoted, safe
 from protocol.errors import Fault
 from protocol.limits import CONTROL_PAGE
 
@@ -187,7 +187,7 @@ class Sharing:
                 }
                 for one in matches[:20]
             ]
-            message = f"{safe(ref)!r} means {len(matches)} folders"
+            message = f"{quoted(ref)} means {len(matches)} folders"
             raise Fault("ambiguous", message, "name one by its path", {"matches": found})
         return matches[0] if matches else None
 
@@ -201,7 +201,7 @@ class Sharing:
                 if reference.text in (share.name, share.path)
             ]
         if not matches:
-            raise Fault("not_found", f"{safe(ref)!r} is not shared here", "p2pctl list shows what is")
+            raise Fault("not_found", f"{quoted(ref)} is not shared here", "p2pctl list shows what is")
         if (
             len({share.share_id for share in matches}) > 1
             and len({share.content_id for share in matches}) > 1
@@ -216,7 +216,7 @@ class Sharing:
             ]
             raise Fault(
                 "ambiguous",
-                f"{safe(ref)!r} means {len(matches)} shares",
+                f"{quoted(ref)} means {len(matches)} shares",
                 "name one by its id",
                 {"matches": found},
             )

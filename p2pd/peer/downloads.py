@@ -19,7 +19,7 @@ from p2pd.peer.transfer import Transfer
 from p2pd.peer.transfernews import TransferNews
 from p2pd.storage.root import Root, check_local_name
 from p2pd.storage.state import Download
-from protocol.display import safe
+from protocol.display import quoted, safe
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.names import check_name
 
@@ -160,12 +160,12 @@ class Downloads:
         # Downloaders share under the name on their disk: fetched again from them it must not grow another prefix.
         name = leaf if wanted.prefix and leaf.startswith(wanted.prefix) else wanted.prefix + leaf
         if name.startswith("."):
-            raise Fault("usage", f"{safe(name)!r} would be a hidden file here", "choose a name with -o FILE")
+            raise Fault("usage", f"{quoted(name)} would be a hidden file here", "choose a name with -o FILE")
         try:
             return check_name(name)
         except RemoteProtocolError as error:
             raise Fault(
-                "usage", f"{safe(name)!r} cannot be a file name here: {error}", "choose one with -o FILE"
+                "usage", f"{quoted(name)} cannot be a file name here: {error}", "choose one with -o FILE"
             ) from error
 
     def _begin(self, row: Download, previous: str | None = None) -> Transfer:

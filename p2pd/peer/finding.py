@@ -15,7 +15,7 @@ from p2pd.peer.merging import Pages, Part, key_of, merge, plainly_named, united
 from p2pd.peer.trackers import TrackerClient
 from p2pd.storage.state import Published, Share, State
 from protocol.control import Reference, parse_reference
-from protocol.display import safe
+from protocol.display import quoted
 from protocol.errors import Fault
 from protocol.frames import Feature
 from protocol.ids import CONTENT_ID_SIZE, before_prefix, device_text
@@ -223,7 +223,7 @@ class Finder:
         if not hits:
             raise Fault(
                 "not_found",
-                f"nobody shares {safe(text)!r}",
+                f"nobody shares {quoted(text)}",
                 "p2pctl search TEXT finds names that contain a word",
             )
         if len(hits) > 1:
@@ -275,7 +275,7 @@ def _ambiguous(text: str, hits: list[Hit]) -> Fault:
     ]
     return Fault(
         "ambiguous",
-        f"{safe(text)!r} means {len(hits)} different files",
+        f"{quoted(text)} means {len(hits)} different files",
         "name one by its id: the first 8 digits are enough when they are unique",
         {"matches": matches},
     )

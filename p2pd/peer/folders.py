@@ -23,7 +23,7 @@ from p2pd.storage.state_folders import Folder, Hashed, Member
 from p2pd.storage.tree import Found, Left, Tree, hash_members, walk
 from protocol import collection as listing
 from protocol.collection import Collection
-from protocol.display import safe
+from protocol.display import quoted, safe
 from protocol.errors import Fault, LocalProtocolError, RemoteProtocolError
 from protocol.limits import MAX_FILES_PER_DEVICE, MIB
 from protocol.manifest import piece_count, piece_size_for
@@ -140,7 +140,7 @@ class Folders:
             return real, check_name(shown)
         except RemoteProtocolError as error:
             hint = "give another name with --as NAME" if name is None else "choose another name"
-            message = f"{safe(shown)!r} cannot be shared under this name: {error}"
+            message = f"{quoted(shown)} cannot be shared under this name: {error}"
             raise Fault("usage", message, hint) from error
 
     def rescan(self, folder: Folder) -> FolderJob:

@@ -18,7 +18,7 @@ from p2pd.peer.catalogue import Catalogue, Served
 from p2pd.peer.sharenews import ShareNews
 from p2pd.storage.hashing import Cancelled, FileChanged, Stamp, hash_file, open_shared, stamp_from, stamp_of
 from p2pd.storage.state import Share, State
-from protocol.display import safe
+from protocol.display import quoted, safe
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import MAX_FILE, MAX_FILES_PER_DEVICE
 from protocol.manifest import Manifest
@@ -129,7 +129,7 @@ class Shares:
         except RemoteProtocolError as error:
             hint = "give another name with --as NAME" if name is None else "choose another name"
             raise Fault(
-                "usage", f"{safe(shown)!r} cannot be shared under this name: {error}", hint
+                "usage", f"{quoted(shown)} cannot be shared under this name: {error}", hint
             ) from error
         if stamp.size > MAX_FILE:
             raise Fault("usage", f"{safe(real)} is larger than 1 TiB", "split it")

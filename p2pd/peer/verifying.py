@@ -21,7 +21,7 @@ from p2pd.storage.hashing import Cancelled, FileChanged, Stamp, open_shared, sta
 from p2pd.storage.state import Download, Share, State
 from protocol.bitfield import Bitfield
 from protocol.control import Reference, parse_reference
-from protocol.display import safe
+from protocol.display import quoted, safe
 from protocol.errors import Fault
 from protocol.manifest import Manifest
 
@@ -149,7 +149,7 @@ class Verifier:
         if not found:
             raise Fault(
                 "not_found",
-                f"{safe(text)!r} is neither shared nor downloaded here",
+                f"{quoted(text)} is neither shared nor downloaded here",
                 "p2pctl list and p2pctl transfers show what is",
             )
         return found

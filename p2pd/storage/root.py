@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from functools import cache
 
-from protocol.display import safe
+from protocol.display import quoted, safe
 from protocol.errors import Fault
 from protocol.names import check_name
 
@@ -86,7 +86,7 @@ def storage_error(error: OSError, doing: str) -> StorageError:
 def check_local_name(name: str) -> str:
     """`name` when it is one component, as its user may choose it. Raises Fault "usage"."""
     if not name or name in (".", "..") or "/" in name or "\0" in name or (os.altsep and os.sep in name):
-        raise Fault("usage", f"{safe(name)!r} is not a file name", hint="give a name without directories")
+        raise Fault("usage", f"{quoted(name)} is not a file name", hint="give a name without directories")
     return name
 
 

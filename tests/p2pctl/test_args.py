@@ -94,3 +94,21 @@ def test_after_a_double_dash_all_are_arguments() -> None:
     built = cli.load("add")[1]
     values = args.parse(built, ["-r", "a", "--", "-dash.txt", "--json", "b"])
     assert (values.paths, values.json, values.recursive) == (["a", "-dash.txt", "--json", "b"], False, True)
+
+
+@pytest.mark.parametrize("argv", [[""], ["a", ""], ["--", ""], ["a", "--sort", "size", ""]])
+def test_a_variable_that_is_not_set(argv: list[str]) -> None:
+    built = args.parser("search", "search", "")
+    built.add_argument("--sort")
+    built.add_argument("text", metavar="TEXT", nargs="+")
+    with pytest.raises(Fault) as caught:
+        args.parse(built, argv)
+    assert (caught.value.code, caught.value.message) == ("usage", "TEXT is empty")
+
+
+def test_options_may_be_empty() -> None:
+    built = args.parser("download", "download", "")
+    built.add_argument("--prefix")
+    built.add_argument("ref", metavar="REF", nargs="?")
+    assert args.parse(built, ["--prefix", ""]).prefix == ""
+    assert args.parse(built, ["--prefix", "", "a"]).ref == "a"

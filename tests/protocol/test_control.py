@@ -249,7 +249,7 @@ class TestReferences:
         assert (reference.kind, reference.value, reference.text) == (kind, value, text)
 
     @pytest.mark.parametrize(
-        "text", ["", "name:", "sha256:", "sha256:7f3a", "sha256:xyz", "sha256:" + "a" * 65]
+        "text", ["", "name:", "sha256:", "sha256:7f3a", "sha256:xyz", "sha256:" + "a" * 65, "a\udcff"]
     )
     def test_what_can_match_nothing(self, text: str) -> None:
         with pytest.raises(Fault) as caught:

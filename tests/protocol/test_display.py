@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.display import hidden, safe
+from protocol.display import hidden, is_utf8, quoted, safe
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,11 @@ def test_any_text_is_one_line_of_utf8_after_it() -> None:
     shown = safe("".join(map(chr, range(0x3000))) + "\ud800\udfff")
     assert shown.encode("utf-8")
     assert len(shown.splitlines()) == 1
+
+
+def test_quotation_marks_and_utf_8() -> None:
+    assert quoted("it's\x1b\\") == "'it's\\u{1b}\\'"
+    assert [is_utf8(text) for text in ("", "a", "日本\x1b", "a\udcff")] == [True, True, True, False]
 
 
 def test_it_imports_nothing() -> None:

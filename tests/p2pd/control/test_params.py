@@ -74,6 +74,26 @@ def test_what_does_not_fit_is_named(kind: type[Any], given: dict[str, Any], name
     assert named in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (params.Search, {"text": "a\udcff"}),
+        (params.Search, {"text": "a", "without": ["b", "c\udcff"]}),
+        (params.Add, {"path": "/a", "excludes": ["\udcff"]}),
+    ],
+)
+def test_what_is_not_utf_8(kind: type[Any], given: dict[str, Any]) -> None:
+    with pytest.raises(Fault) as caught:
+        params.read(kind, given)
+    assert caught.value.code == "usage"
+    assert caught.value.message.endswith("\\u{dcff}' is not UTF-8")
+
+
+def test_names_of_files_need_not_be_utf_8() -> None:
+    assert params.read(params.Add, {"path": "/a\udcff"}).path == "/a\udcff"
+    assert params.read(params.Ref, {"ref": "a\udcff"}).ref == "a\udcff"
+
+
 def test_search_texts() -> None:
     assert params.check_query("a b") == "a b"
     assert params.check_query("\u20ac" * (MAX_QUERY // 3))

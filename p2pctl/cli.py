@@ -177,7 +177,7 @@ def _guarded(words: Sequence[str], session: Session | None) -> int:
 
 
 def _io(error: OSError) -> Fault:
-    return Fault("storage", f"input or output failed: {error}")
+    return Fault("storage", f"input or output failed: {error.strerror or error}")
 
 
 def _run(words: Sequence[str], session: Session | None) -> int:

@@ -33,14 +33,16 @@ class LiveTable:
     ) -> None:
         self._block.keep()
 
-    def draw(self, head: Sequence[str], rows: Sequence[Sequence[str]], below: str) -> None:
-        """`rows` under `head` (see p2pctl/tables.py), the last ones when there are too many; `below` is a line under them. All texts
-        must be safe."""
+    def draw(
+        self, head: Sequence[str], rows: Sequence[Sequence[str]], below: str, ranks: Sequence[int]
+    ) -> None:
+        """`rows` under `head` (see p2pctl/tables.py), those of the lowest `ranks` when there are too many, in their order; `below` is a
+        line under them. All texts must be safe."""
         width, height = self._block.room
-        shown = rows[-max(1, height - ROOM) :]
-        hidden = len(rows) - len(shown)
-        if hidden:
-            below = f"{below}; {hidden} above are not shown"
+        order = sorted(range(len(rows)), key=ranks.__getitem__)
+        shown = [rows[index] for index in sorted(order[: max(1, height - ROOM)])]
+        if hidden := len(rows) - len(shown):
+            below = f"{below}; {hidden} are not shown"
         lines = Layout(head, width, self._color).lines(shown)
         last = Text(below, style="dim" if self._color else "")
         last.truncate(width, overflow="ellipsis")

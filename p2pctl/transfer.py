@@ -52,6 +52,8 @@ MORE = (
 )
 """The other fields of a transfer."""
 
+NAMED = 8  # transfers that a person is told one by one when the wait for them is stopped
+
 GOES_ON = {"timeout": "goes on", "no_daemon": "goes on when p2pd starts again"}
 """What happens to a transfer when the wait for it fails for one of these reasons."""
 
@@ -101,9 +103,12 @@ def await_all(
     if not waits:
         return
     transfers = [transfer for _, transfer, _ in waits]
-    several = len(transfers) > 1
-    goes_on = f"stopped waiting; {' '.join(transfers)} {'go' if several else 'goes'} on"
-    again = f"wait again with: p2pctl wait {' '.join(transfers)}"
+    if len(transfers) > NAMED and invocation.output.human:
+        goes_on = f"stopped waiting; {len(transfers)} downloads go on"
+        again = "p2pctl transfers --watch shows them"
+    else:
+        goes_on = f"stopped waiting; {' '.join(transfers)} {'go' if len(transfers) > 1 else 'goes'} on"
+        again = f"wait again with: p2pctl wait {' '.join(transfers)}"
     invocation.waiting(goes_on, again)
     output = invocation.output
     told: set[int] = set()

@@ -106,13 +106,23 @@ def _watch(invocation: Invocation, states: list[str] | None) -> int:
                     del known[name]
             rows = [[safe(cell) for cell in _row(output, item)] for item in known.values()]
             counts = ", ".join(f"{event.get(name, 0)} {name}" for name in ("active", "queued", "paused"))
-            table.draw(_head(output), rows, counts)
+            table.draw(
+                _head(output), rows, counts, [rank(item, place) for place, item in enumerate(known.values())]
+            )
 
         invocation.client.call("watch", params, changed)
     return output.finish(VIEW)
 
 
 ENDED = ("done", "failed", "cancelled")
+WAITING = ("queued", "paused")
+
+
+def rank(item: dict[str, Any], place: int) -> int:
+    """What is shown first where there is no room for all: what is worked on, then what waits, then the last ones that ended."""
+    if item.get("state") in ENDED:
+        return 2**31 - place
+    return int(item.get("state") in WAITING)
 
 
 def _head(output: Output) -> list[str]:

@@ -63,6 +63,19 @@ class TestSignals:
             "hint": "wait again with: p2pctl wait t-1 t-2",
         }
 
+    @pytest.mark.parametrize(
+        ("shape", "says"), [("--json", "t-0 t-1 t-2 t-3 t-4 t-5 t-6 t-7 t-8"), ("-v", "9 downloads")]
+    )
+    def test_many_are_counted_for_people(
+        self, endless: Daemon, start: Start, number: int, status: int, shape: str, says: str
+    ) -> None:
+        process = start(shape, "wait", *(f"t-{number}" for number in range(9)))
+        endless.server.wait_for("wait")
+        process.send_signal(number)
+        code, out, err = finish(process)
+        assert (code, out) == (status, "")
+        assert f"stopped waiting; {says} go on" in err
+
     def test_hashing_goes_on(self, endless: Daemon, start: Start, number: int, status: int) -> None:
         process = start("add", "/d/a")
         endless.server.wait_for("add")
@@ -153,6 +166,7 @@ class TestStdout:
             code, _, err = finish(start("all_files", shape, stdout=full))
         assert code == 10
         assert "No space left" in err
+        assert "Errno" not in err
         assert "Traceback" not in err
 
     def test_closed_streams(self, daemon: Daemon) -> None:

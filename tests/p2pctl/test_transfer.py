@@ -11,6 +11,7 @@ import pytest
 
 from p2pctl import transfer
 from p2pctl.commands.download import target
+from p2pctl.commands.transfers import rank
 from protocol.errors import EXIT_STATUS, Fault
 from tests.p2pctl import samples
 from tests.p2pctl.conftest import Daemon, Run
@@ -292,6 +293,19 @@ class TestWatch:
         assert [json.loads(line)["state"] for line in got.out.splitlines()] == ["downloading", "done"]
         assert daemon.params("watch") == [{"states": ["downloading", "done"]}]
         assert len(p2pctl("transfers", "--watch").out.splitlines()) == 3
+
+    def test_what_has_no_room_is_what_waits_or_has_ended_long_ago(self) -> None:
+        states = ["done", "queued", "downloading", "paused", "failed", "stalled"]
+        ranks = [rank({"state": state}, place) for place, state in enumerate(states)]
+        order = sorted(range(len(states)), key=ranks.__getitem__)
+        assert [states[index] for index in order] == [
+            "downloading",
+            "stalled",
+            "queued",
+            "paused",
+            "failed",
+            "done",
+        ]
 
     def test_what_does_not_fit(self, p2pctl: Run) -> None:
         assert p2pctl("--json", "transfers", "--watch").status == 2

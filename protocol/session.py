@@ -196,6 +196,26 @@ class Session:
     `unix_time` goes into the tokens as a constant (receivers ignore it), `entropy` is os.urandom.
     """
 
+    __slots__ = (
+        "_entropy",
+        "_head",
+        "_last_ping",
+        "_max_received",
+        "_max_sent",
+        "_pings",
+        "_pongs",
+        "_recv",
+        "_send",
+        "_time",
+        "device_id",
+        "dialect",
+        "info",
+        "initiator",
+        "last_received",
+        "sid",
+        "state",
+    )
+
     def __init__(self, established: Established, now: float, unix_time: float, entropy: Entropy) -> None:
         self.state = State.OPEN
         self.sid = established.sid

@@ -311,7 +311,7 @@ class SealedRouter:
                 return
             waited = RETRY_SECONDS
             if conn.backlog:
-                conn.backlog.popleft()
+                conn.backlog.pop(0)
                 conn.stalled_since = self.reactor.clock()
         if not conn.closed:
             self.handler.writable(conn)

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from resource import RUSAGE_THREAD, getrusage
 from typing import Any
 
 import common  # noqa: F401  (sets the path)
@@ -37,7 +38,9 @@ class Record:
 
     def __init__(self) -> None:
         self.answers: list[tuple[str, int, float]] = []
-        self.long: list[tuple[float, float, float, str]] = []  # began, seconds, of them CPU, what
+        self.long: list[
+            tuple[float, float, float, str, int, int]
+        ] = []  # began, seconds, of them CPU, what, waits, preemptions
         self.late: list[tuple[float, float]] = []  # when, by how much
         self.collections: list[
             tuple[float, float, float, int]
@@ -63,7 +66,7 @@ def watch(record: Record) -> None:
     clock, cpu = time.monotonic, time.thread_time
 
     def timed(name: str, work: Callable[..., Any], *args: Any) -> Any:
-        began, used = clock(), cpu()
+        began, used, before = clock(), cpu(), getrusage(RUSAGE_THREAD)
         try:
             return work(*args)
         finally:
@@ -72,7 +75,9 @@ def watch(record: Record) -> None:
             cost[0] += 1
             cost[1] += used
             if seconds > LONG:
-                record.long.append((began, seconds, used, name))
+                after = getrusage(RUSAGE_THREAD)
+                waits, pushed = after.ru_nvcsw - before.ru_nvcsw, after.ru_nivcsw - before.ru_nivcsw
+                record.long.append((began, seconds, used, name, waits, pushed))
 
     def answered(self: TrackerServer, conn: Conn, reply: Any) -> None:
         answer(self, conn, reply)
@@ -156,15 +161,17 @@ def troubles(path: Path, began: float, ended: float, most: int = 12) -> list[str
         f"{sum(by > 0.03 for by in late)}, most {1000 * max(late, default=0):.0f} ms",
         f"full collections: {len(full)}, most {1000 * max(full, default=0):.0f} ms of CPU",
     ]
-    kinds: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for at, seconds, used, name in found["long"]:
+    kinds: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for at, seconds, used, name, waits, pushed in found["long"]:
         if began <= at < ended:
-            kinds[name].append((seconds, used))
-    for name, times in sorted(kinds.items(), key=lambda item: -sum(seconds for seconds, _ in item[1]))[:most]:
-        longest, used = max(times)
+            kinds[name].append((seconds, used, waits, pushed))
+    for name, times in sorted(kinds.items(), key=lambda item: -sum(seconds for seconds, *_ in item[1]))[
+        :most
+    ]:
+        longest, used, waits, pushed = max(times)
         lines.append(
-            f"long: {name}: {len(times)} times, {sum(seconds > 0.03 for seconds, _ in times)} over 30 ms, "
-            f"most {longest * 1000:.0f} ms (CPU {used * 1000:.0f})"
+            f"long: {name}: {len(times)} times, {sum(seconds > 0.03 for seconds, *_ in times)} over 30 ms, "
+            f"most {longest * 1000:.0f} ms (CPU {used * 1000:.0f}, waited {waits} times, pushed off its core {pushed} times)"
         )
     return lines
 

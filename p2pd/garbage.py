@@ -1,9 +1,9 @@
 """Keeps the interpreter's search for cycles short: what has lived for a while is not looked through again and again.
 
 The rule: sessions, catalogues and modules live long and refer to each other in no circles; they go when nobody refers to them. A full
-collection looks at all of them with the interpreter's lock held, 0.3 s with ten thousand sessions, and the interpreter starts one whenever
-requests have made enough objects. So what is there at a beat is set aside (gc.freeze). What a circle of set-aside objects holds is
-found when the process holds twice as much as when all was looked at. Knows no role.
+collection looks at all of them with the interpreter's lock held, over 0.1 s with thousands of sessions, and the interpreter starts one
+whenever requests have made enough objects. So what is there at a beat is set aside (gc.freeze). What a circle of set-aside objects holds
+is found when the process holds twice as much as when all was looked at. Knows no role.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ BUSY_SECONDS = 0.005  # while a stranger is connected or somebody has used half 
 SLICE = (
     256  # of the connections that have settled, looked at in one scan, and those at most each CALM_SECONDS
 )
-GROWTH = 64 << 20  # octets that this process may grow by until all are looked at
+GROWTH = 64 << 20  # octets that this process may grow by until all are looked at,
+GROWTH_SLICE = 2048  # so many in one scan: some 8 ms, and 10,000 in a tenth of a second
 
 _TCP_INFO = 11  # <netinet/tcp.h>
 _TCP_INFO_SIZE = 136
@@ -126,6 +127,7 @@ class Warden:
         self._hot: set[int] = set()  # descriptors to look at in every scan
         self._settled = Rounds(lambda: [fd for fd in self._watched if fd not in self._hot])
         self._next_slice = float("-inf")
+        self._grown: list[int] = []  # to be looked at soon, since the process has grown
         self._pause = IDLE_SECONDS
         if not self.counts_octets:
             _log.warning("! floods cannot be measured on this system: put a firewall in front")
@@ -197,7 +199,7 @@ class Warden:
 
         Strangers, condemned ones and those that used half of their budget are looked at each time, of the others a slice: with
         thousands of members a look at all would take most of a core. A round over 10,000 takes two seconds, in which one could pour in
-        gigabytes: so all are looked at, too, when the process has grown by GROWTH since they were.
+        gigabytes: so all are looked at soon, too, when the process has grown by GROWTH since they were.
         """
         cuts = []
         pause = IDLE_SECONDS
@@ -221,16 +223,20 @@ class Warden:
                     self._hot.discard(fd)
                 if moved:
                     pause = min(pause, CALM_SECONDS)
-        self._pause = min(pause, CALM_SECONDS) if self._settled.under_way else pause
+        pause = min(pause, CALM_SECONDS) if self._settled.under_way else pause
+        self._pause = BUSY_SECONDS if self._grown else pause
         return cuts
 
     def _slice(self, now: float) -> list[int]:
         """The settled connections whose turn it is."""
         resident = self._resident()
-        if resident - self._looked_at > GROWTH:
+        if resident - self._looked_at > GROWTH and not self._grown:
             self._looked_at = resident
-            return list(self._watched)
+            self._grown = list(self._watched)
         self._looked_at = min(self._looked_at, resident)
+        if self._grown:
+            taken, self._grown = self._grown[-GROWTH_SLICE:], self._grown[:-GROWTH_SLICE]
+            return taken
         if now < self._next_slice:
             return []
         self._next_slice = now + CALM_SECONDS * 0.9  # a scan that is a little early still has its slice

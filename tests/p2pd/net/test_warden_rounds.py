@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from p2pd.net import warden as warden_module
-from p2pd.net.warden import CALM_SECONDS, IDLE_SECONDS, Budget, Warden
+from p2pd.net.warden import BUSY_SECONDS, CALM_SECONDS, IDLE_SECONDS, Budget, Warden
 from tests.p2pd.net.test_warden import accepted, pair
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="octets are counted on Linux only")
@@ -64,6 +64,33 @@ def test_all_are_looked_at_when_the_process_has_grown(monkeypatch: pytest.Monkey
     assert [cut.fd for cut in warden.scan(now)] == [server.fileno()]
     resident -= 1  # what shrinks may grow again
     assert warden.scan(now) == []
+    for client, server in pairs:
+        client.close()
+        server.close()
+
+
+def test_a_look_at_all_goes_in_slices_with_short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warden_module, "SLICE", 1)
+    monkeypatch.setattr(warden_module, "GROWTH_SLICE", 3)
+    resident = 0
+    warden = Warden(budget=Budget(held_octets=1000), resident=lambda: resident)
+    pairs = [pair() for _ in range(8)]
+    for _, server in pairs:
+        warden.on_event(accepted(server.fileno()), 0.0)
+        warden.authenticated(server.fileno())
+    now = 0.0
+    while warden.pause != IDLE_SECONDS:
+        warden.scan(now := now + 0.1)
+    for client, server in pairs:
+        client.sendall(bytes(3000))
+        server.recv(3000, socket.MSG_WAITALL)
+    resident = warden_module.GROWTH + 1
+    assert len(warden.scan(now)) == 3
+    assert warden.pause == BUSY_SECONDS
+    resident *= 3  # it goes on growing: those who wait for their turn come first
+    assert len(warden.scan(now)) == 3
+    assert len(warden.scan(now)) == 2
+    assert len(warden._hot) == 0
     for client, server in pairs:
         client.close()
         server.close()

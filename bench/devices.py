@@ -211,8 +211,11 @@ def main() -> int:
             phases = measure(
                 tracker.process.pid, Crowd(int(tracker.where.rpartition(":")[2]), secret), values
             )
+            watched.ask(tracker.process.pid, seen)
         finally:
+            began = time.monotonic()
             tracker.stop()
+            print(f"ended with status {tracker.process.returncode} after {time.monotonic() - began:.1f} s")
         print("at the tracker, from the question's way into its socket to the answer's:")
         for phase in phases:
             print(f"  {phase.name}: search {milliseconds(watched.answered_after(seen, phase.asked))}")

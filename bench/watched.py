@@ -1,4 +1,4 @@
-"""A p2pd that tells what held its answers up: `python bench/watched.py FILE WORDS...` runs `p2pd WORDS...` and fills FILE at its end.
+"""A p2pd that tells what held its answers up: `python bench/watched.py FILE WORDS...` runs `p2pd WORDS...`, and fills FILE at SIGUSR1.
 
 The rule: the daemon's own code runs, in its own process and threads; a few of its methods are wrapped with clocks. Used by
 bench/devices.py. Times are of CLOCK_MONOTONIC, which all processes of a machine share, so a question's way in counts too.
@@ -6,9 +6,9 @@ bench/devices.py. Times are of CLOCK_MONOTONIC, which all processes of a machine
 
 from __future__ import annotations
 
-import atexit
 import gc
 import json
+import os
 import sys
 import time
 from collections import defaultdict
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from resource import RUSAGE_THREAD, getrusage
+from signal import SIGUSR1, signal
 from typing import Any
 
 import common  # noqa: F401  (sets the path)
@@ -49,7 +50,10 @@ class Record:
         self.costs: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])  # what -> calls, CPU seconds
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(vars(self)))
+        """All at once: who waits for the file finds it whole."""
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(vars(self)))
+        part.rename(path)
 
 
 def name_of(callback: Any) -> str:
@@ -143,6 +147,16 @@ def hurry() -> None:
 # -- what it wrote, for whoever measured ------------------------------------------------------------------
 
 
+def ask(pid: int, path: Path) -> None:
+    """Has the process write its file. Raises TimeoutError."""
+    os.kill(pid, SIGUSR1)
+    deadline = time.monotonic() + 30.0
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the tracker tells nothing")
+        time.sleep(0.05)
+
+
 def answered_after(path: Path, asked: Mapping[tuple[str, int], float]) -> list[float]:
     """Seconds from when each question was sent (device, number -> CLOCK_MONOTONIC) to its answer's way into the socket."""
     answers = json.loads(path.read_text())["answers"]
@@ -192,7 +206,7 @@ def costs(path: Path) -> list[str]:
 if __name__ == "__main__":
     found = Record()
     watch(found)
-    atexit.register(found.write, Path(sys.argv[1]))
+    signal(SIGUSR1, lambda *_: found.write(Path(sys.argv[1])))
     words = sys.argv[2:]
     if words[0] == HURRY:
         words = words[1:]

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from p2pd.net.addresses import Network, holds, parse_network
+from p2pd.net.addresses import Network, parse_network
 from p2pd.net.networks import Networks
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.ids import before_prefix, device_from_text, device_text
@@ -75,12 +75,6 @@ def one_device(text: str, found: list[bytes]) -> bytes:
     if len(ids) > 1:
         raise Fault("ambiguous", f"{text} begins {len(ids)} ids: {', '.join(ids[:5])}", "write more of it")
     return device_from_text(ids[0])
-
-
-def covers(ban: Ban, device_id: bytes, host: str) -> bool:
-    """Is it about this device, or the address that it has?"""
-    device = as_device(ban.subject)
-    return device == device_id if device is not None else holds(parse_network(ban.subject), host)
 
 
 class Bans:

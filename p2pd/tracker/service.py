@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from p2pd.net.addresses import LOOPBACK, check_dialable, is_loopback
-from p2pd.net.bans import Ban, Bans, covers
+from p2pd.net.bans import Bans
 from p2pd.tracker import search
 from p2pd.tracker.counting import Counting
 from p2pd.tracker.fetching import Fetchers, Parts
@@ -196,15 +196,12 @@ class TrackerService:
         before = set(self.bans.all(now))
         bans = self._registry.bans(now)
         self.bans.replace(bans)
-        if new := [ban for ban in bans if ban not in before]:
-            self._send_away(new, now)
+        if not before.issuperset(bans):
+            self._send_away(now)
 
-    def _send_away(self, bans: list[Ban], now: float) -> None:
-        gone = [
-            listing.card.device_id
-            for listing in everybody(self._registry, now)
-            if any(covers(ban, listing.card.device_id, listing.card.observed) for ban in bans)
-        ]
+    def _send_away(self, now: float) -> None:
+        cards = [listing.card for listing in everybody(self._registry, now)]
+        gone = [card.device_id for card in cards if self.bans.of(card.device_id, card.observed, now)]
         for device_id in gone:
             self._fetchers.left(device_id)
             self._registry.depart(device_id, now)

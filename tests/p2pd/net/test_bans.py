@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pd.net.bans import FOR_EVER, Ban, Bans, covers, one_device, subject_of
+from p2pd.net.bans import Ban, Bans, one_device, subject_of
 from protocol.errors import Fault
 from protocol.ids import device_text
 
@@ -56,13 +56,6 @@ def test_only_news_are_told() -> None:
     assert bans.replace([])
     assert len(told) == 2
     assert bans.of(ONE, "10.0.0.1", 0.0) is None
-
-
-def test_a_ban_covers_its_device_or_the_addresses_of_its_network() -> None:
-    assert covers(Ban(device_text(ONE)), ONE, "10.0.0.1")
-    assert not covers(Ban(device_text(ONE)), TWO, "10.0.0.1")
-    assert covers(Ban("10.0.0.0/8", FOR_EVER), TWO, "10.0.0.1")
-    assert not covers(Ban("10.0.0.0/8"), TWO, "no address")
 
 
 def test_one_device_is_meant_by_its_id_or_the_beginning_of_it() -> None:

@@ -87,6 +87,8 @@ def parser(command: str, summary: str, examples: str) -> argparse.ArgumentParser
                 raise _no_choice(action, str(value))
 
         def _get_value(self, action: argparse.Action, arg_string: str) -> object:
+            if not arg_string and action.dest in ("home", "socket"):
+                raise Fault("usage", f"{_name(action)} is empty", "is a variable not set?")
             try:
                 return super()._get_value(action, arg_string)
             except Fault as fault:

@@ -12,6 +12,10 @@ from typing import Any, NoReturn
 from protocol.errors import Fault
 from protocol.nearest import hint
 
+PLACES = ("DIR", "FILE", "PATH")
+"""What an option without a character must not be taken for: it would mean the default place, and not the one of a variable that is
+not set."""
+
 
 class Parser(argparse.ArgumentParser):
     """See the module. Raises Fault usage, and SystemExit 0 for --help and --version."""
@@ -29,6 +33,11 @@ class Parser(argparse.ArgumentParser):
         if surplus:
             raise _surplus(_chosen(self, values), surplus)
         return values
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if not arg_string and action.option_strings and action.metavar in PLACES:
+            raise Fault("usage", f"{action.option_strings[-1]} is empty", "is a variable not set?")
+        return super()._get_value(action, arg_string)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is None or value in action.choices:

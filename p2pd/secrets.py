@@ -182,7 +182,9 @@ def _run(command: str) -> bytes:
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False
         )
     except (OSError, ValueError, IndexError) as error:
-        raise Fault("usage", f"cannot run the password command: {error}") from error
+        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        hint = "it is run without a shell; write sh -c '...' if it needs one"
+        raise Fault("usage", f"cannot run the password command: {safe(why)}", hint) from error
     except subprocess.TimeoutExpired as error:
         raise Fault("usage", f"the password command did not end within {COMMAND_SECONDS:.0f} s") from error
     if done.returncode != 0:

@@ -106,6 +106,15 @@ def test_a_variable_that_is_not_set(argv: list[str]) -> None:
     assert (caught.value.code, caught.value.message) == ("usage", "TEXT is empty")
 
 
+@pytest.mark.parametrize("option", ["--home", "--socket"])
+def test_a_place_that_is_not_set_is_not_the_default_one(option: str) -> None:
+    built = args.parser("list", "list", "")
+    for argv in ([option, ""], [f"{option}="]):
+        with pytest.raises(Fault) as caught:
+            args.parse(built, argv)
+        assert caught.value.message == f"{option} is empty"
+
+
 def test_options_may_be_empty() -> None:
     built = args.parser("download", "download", "")
     built.add_argument("--prefix")

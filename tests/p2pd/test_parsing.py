@@ -15,6 +15,7 @@ def make() -> Parser:
     commands = top.add_subparsers(dest="command", parser_class=Parser)
     peer = commands.add_parser("peer")
     peer.add_argument("--tracker", action="append")
+    peer.add_argument("--home", metavar="DIR")
     peer.add_argument("--role", choices=("peer", "tracker"))
     commands.add_parser("version")
     registry = commands.add_parser("registry").add_subparsers(dest="action", parser_class=Parser)
@@ -34,6 +35,8 @@ def make() -> Parser:
         (["peer", "surplus"], "'surplus' is one argument too many", "p2pd peer --help"),
         (["peer", "--role", "pear"], "--role: there is no 'pear'", "did you mean peer?"),
         (["peer", "--tracker"], "argument --tracker: expected one argument", "p2pd peer --help"),
+        (["peer", "--home", ""], "--home is empty", "is a variable not set?"),
+        (["peer", "--home="], "--home is empty", "is a variable not set?"),
         (["peer", "--track", "x"], "p2pd peer has no option --track", "did you mean --tracker?"),
         (
             ["registry", "copy", "--repalce"],

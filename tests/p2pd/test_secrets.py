@@ -181,6 +181,9 @@ def test_a_missing_file_a_closed_descriptor_and_broken_commands(tmp_path: Path) 
     refused(tmp_path, PasswordSource(fd=-3))
     for command in ("no-such-program-anywhere", "false", "echo 'unbalanced", "  ", "true"):
         refused(tmp_path, PasswordSource(command=command))
+    builtin = refused(tmp_path, PasswordSource(command="exit 3"))
+    assert builtin.message == "cannot run the password command: exit: No such file or directory"
+    assert "sh -c" in builtin.hint
 
 
 def test_a_command_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

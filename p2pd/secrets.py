@@ -135,8 +135,9 @@ def given(source: PasswordSource, environ: Mapping[str, str]) -> str | None:
         return _text(_run(source.command), "the password command")
     if not source.ask and (directory := environ.get("CREDENTIALS_DIRECTORY")):
         path = Path(directory) / CREDENTIAL
-        if path.exists():
-            return _text(_read_file(path, private=False), str(path))
+        # One that is blank is what a unit gives in the place of a file that is not there (SetCredential=).
+        if path.exists() and (octets := _read_file(path, private=False)).strip():
+            return _text(octets, str(path))
     return None
 
 

@@ -126,6 +126,9 @@ def test_the_commands_of_a_unit_are_commands(unit: Path) -> None:
     assert program.endswith("/p2pctl")
     assert (option, command in p2pctl.summaries()) == ("--home", True)
     assert given["LoadCredential"][-1].startswith(f"{CREDENTIAL}:")
+    assert given["SetCredential"] == [
+        f"{CREDENTIAL}:\\n"
+    ]  # without the file it starts with the key in the home
     assert given["Type"] == ["notify"]
 
 

@@ -107,6 +107,9 @@ def test_from_the_credentials_of_the_service_manager(tmp_path: Path, keys: Calla
     home.mkdir()
     store_ring(home, Ring(NetworkSecret(keys(OTHER), NET, 0)))
     assert network_ring(home, NET, PasswordSource(), environ, never).current.key == keys(PASSWORD)
+    # What the unit gives in the place of a file that is not there is no password.
+    write(tmp_path / "p2pd-password", b"\n", 0o440)
+    assert network_ring(home, NET, PasswordSource(), environ, never).current.key == keys(PASSWORD)
     empty = {"CREDENTIALS_DIRECTORY": str(home)}
     assert network_ring(home, NET, PasswordSource(), empty, never).current.key == keys(
         PASSWORD

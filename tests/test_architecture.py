@@ -26,6 +26,7 @@ WITHOUT_TESTS = {
 OF_SEVERAL = {
     "tests/p2pctl/test_shapes.py": "all commands of the client",
     "tests/p2pctl/test_commands.py": "single commands of the client",
+    "tests/p2pctl/test_examples.py": "examples of all commands",
     "tests/p2pctl/test_add.py": "a command",
     "tests/p2pctl/test_tracker.py": "a command",
     "tests/p2pctl/test_want.py": "a command",

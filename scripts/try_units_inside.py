@@ -293,8 +293,7 @@ def share(system: Service, ana: Service, ben: Service) -> None:
         done.returncode == 4 and "it is there for you" in done.stderr,
         done.stderr,
     )
-    drop = b"[Service]\nReadWritePaths=%h/Videos /media/disk\n"
-    Path("/media/disk").mkdir(mode=0o777)
+    drop = b"[Service]\nReadWritePaths=%h/Videos -/media/disk\n"
     ben.account.give(ben.account.place / "Videos/.keep", b"")
     where = ben.account.place / ".config/systemd/user/p2pd-peer.service.d/files.conf"
     ben.account.give(where, drop)

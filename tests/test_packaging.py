@@ -166,6 +166,22 @@ def test_the_property_list_is_one() -> None:
     assert program.endswith("/p2pd")
     assert parser().parse_args(words).command == "peer"
     assert job["Label"] == "p2pd.peer"
+    assert {name: type(value) for name, value in job.items()} == {
+        # launchd.plist(5): what it does not know it passes over without a word
+        "Label": str,
+        "ProgramArguments": list,
+        "RunAtLoad": bool,
+        "KeepAlive": dict,
+        "ThrottleInterval": int,
+        "ProcessType": str,
+        "Umask": int,
+        "SoftResourceLimits": dict,
+        "EnvironmentVariables": dict,
+        "StandardOutPath": str,
+        "StandardErrorPath": str,
+    }
+    assert set(job["SoftResourceLimits"]) == {"NumberOfFiles", "Core"}
+    assert job["Umask"] == 0o077
     assert job["KeepAlive"] == {"SuccessfulExit": False}
     assert load("peer", {"config": "/dev/null"}, job["EnvironmentVariables"]).log_file is not None
 

@@ -117,6 +117,18 @@ def sealer(size: int = MIB) -> Callable[[], int]:
     return seal
 
 
+def memory(pid: int, which: str = "VmRSS") -> int:
+    """Octets that a process holds (VmRSS), or held at most (VmHWM)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition(f"{which}:")[2].split()[0]) * 1024
+
+
+def percentile(values: list[float], share: float) -> float:
+    """In milliseconds."""
+    ordered = sorted(values)
+    return 1000 * ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
+
+
 # -- daemons ----------------------------------------------------------------------------------------------
 
 
@@ -262,6 +274,8 @@ __all__ = [
     "end",
     "machine",
     "machine_seconds",
+    "memory",
+    "percentile",
     "random_file",
     "rate",
     "same",

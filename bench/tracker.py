@@ -17,21 +17,19 @@ import argparse
 import asyncio
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from common import ROOT, Daemon, cpu_seconds, describe, environment, machine
+from common import MIB, ROOT, Daemon, cpu_seconds, describe, machine, memory, percentile
 from tracker_clients import EPOCH, Clients
-from tracker_data import WORDS_ASKED, Data, question
+from tracker_costs import devices, everything
+from tracker_data import Data
+from tracker_searching import Searching
 
-from p2pd.net.dealer import Link
 from p2pd.tracker.dsn import shown
 from protocol.keys import NetworkSecret, derive_network_key
 from protocol.tracker import By, Entry, Hits, Publish, SearchTerms, publishes
@@ -41,19 +39,6 @@ NETWORK = "default"
 GROUP = 50  # devices that publish at a time
 STEPS = (10_000, 50_000, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000)
 SEARCHERS = 20
-MIB = 1 << 20
-
-
-def memory(pid: int, which: str = "VmRSS") -> int:
-    """Octets that a process holds (VmRSS), or held at most (VmHWM)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition(f"{which}:")[2].split()[0]) * 1024
-
-
-def percentile(values: list[float], share: float) -> float:
-    """In milliseconds."""
-    ordered = sorted(values)
-    return 1000 * ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
 
 
 def database_size(home: Path) -> int:
@@ -68,7 +53,7 @@ class Bench:
         self.asked = asked
         self.base = base
         self.data = Data(asked.seed, asked.files, not asked.no_usr)
-        self.rng = Random(asked.seed)
+        self.searching = Searching(asked, self.data, self.cpu)
         secret = base / "secret.txt"
         secret.touch(mode=0o600)
         secret.write_text(PASSWORD)
@@ -147,7 +132,7 @@ class Bench:
             done += sum(len(batch.added) for one in lists for batch in one)
             if devices * self.asked.files >= waiting[0]:
                 waiting.pop(0)
-                probe = await self.probe(clients, devices)
+                probe = await self.searching.probe(clients)
                 self.step(done, done - done_mark, time_mark, -cpu_mark, probe)
                 done_mark, time_mark, cpu_mark = done, 0.0, 0.0
         self.results |= {
@@ -175,106 +160,6 @@ class Bench:
             flush=True,
         )
 
-    # -- searching ------------------------------------------------------------------------------------------
-
-    def questions(self) -> Iterator[tuple[str, SearchTerms]]:
-        """Searches of all kinds, mixed, for ever."""
-        while True:
-            [kind] = self.rng.choices(list(WORDS_ASKED), list(WORDS_ASKED.values()))
-            text, phrase = question(self.data, kind, self.rng)
-            by = By.ID if kind == "id" else By.TEXT
-            yield kind, SearchTerms(0, by, text, limit=self.asked.limit, phrases=[phrase] if phrase else [])
-
-    async def searchers(self, clients: Clients) -> list[Link]:
-        """Sessions of devices that only ask."""
-        links = [await clients.connect(1_000_000)]
-        return links + await asyncio.gather(
-            *(clients.connect(1_000_000 + n) for n in range(1, self.asked.searches // 4 + 8))
-        )
-
-    async def probe(self, clients: Clients, devices: int) -> list[float]:
-        """Seconds of a hundred searches, one after the other, while nothing else goes on."""
-        links = await self.searchers(clients)
-        times = []
-        asked = self.questions()
-        for number in range(100):
-            _, message = next(asked)
-            begun = time.perf_counter()
-            reply = await clients.ask(links[number % len(links)], message)
-            times.append(time.perf_counter() - begun)
-            assert isinstance(reply, Hits)
-        clients.close(links)
-        return times
-
-    async def search(self, clients: Clients) -> None:
-        """So many searches a second, started by the clock whatever the answers do, while devices announce and publish."""
-        links = await self.searchers(clients)
-        busy = await asyncio.gather(*(clients.connect(2_000_000 + n) for n in range(10)))
-        stop = asyncio.Event()
-        counts = {"announces": 0, "published": 0}
-        work = [
-            asyncio.create_task(self.change(clients, n, link, stop, counts)) for n, link in enumerate(busy)
-        ]
-        times: dict[str, list[float]] = {kind: [] for kind in WORDS_ASKED}
-        hits = dict.fromkeys(WORDS_ASKED, 0)
-
-        async def one(link: Link, kind: str, message: SearchTerms) -> None:
-            begun = time.perf_counter()
-            reply = await clients.ask(link, message)
-            times[kind].append(time.perf_counter() - begun)
-            hits[kind] += len(reply.items)
-
-        cpu, begun = self.cpu(), time.perf_counter()
-        tasks = []
-        for number, (kind, message) in zip(
-            range(self.asked.searches * self.asked.seconds), self.questions(), strict=False
-        ):
-            await asyncio.sleep(begun + number / self.asked.searches - time.perf_counter())
-            tasks.append(asyncio.create_task(one(links[number % len(links)], kind, message)))
-        await asyncio.gather(*tasks)
-        seconds = time.perf_counter() - begun
-        cpu = self.cpu() - cpu
-        stop.set()
-        await asyncio.gather(*work)
-        clients.close([*links, *busy])
-        every = [value for values in times.values() for value in values]
-        print(
-            f"\n{len(every)} searches in {seconds:.1f} s ({len(every) / seconds:.0f}/s), meanwhile"
-            f" {counts['announces'] / seconds:.0f} announces/s and {counts['published'] / seconds:.0f} files/s published;"
-            f" tracker's CPU {100 * cpu / seconds:.0f} %"
-        )
-        print(f"{'kind':<12} {'count':>6} {'p50 ms':>8} {'p99 ms':>8} {'most':>8} {'hits':>6}")
-        for kind, values in [*times.items(), ("all", every)]:
-            found = sum(hits.values()) if kind == "all" else hits[kind]
-            print(
-                f"{kind:<12} {len(values):>6} {percentile(values, 0.5):>8.2f} {percentile(values, 0.99):>8.2f}"
-                f" {1000 * max(values, default=0):>8.2f} {found / max(1, len(values)):>6.0f}"
-            )
-        self.results |= {"search_p50_ms": percentile(every, 0.5), "search_p99_ms": percentile(every, 0.99)}
-
-    async def change(
-        self, clients: Clients, number: int, link: Link, stop: asyncio.Event, counts: dict[str, int]
-    ) -> None:
-        """Announces at the pace of a thousand devices between all of these, and publishes a few files each second."""
-        await clients.announce(link, 0)
-        await clients.publish(link, [Publish(0, EPOCH, 0, 1, True, False, [], [])])
-        revision = 1
-        source = self.data.entries(2_000_000 + number, 10**9)
-        while not stop.is_set():
-            batch = Publish(
-                0, EPOCH, revision, revision + 1, False, False, [next(source) for _ in range(20)], []
-            )
-            await clients.publish(link, [batch])
-            revision += 1
-            counts["published"] += len(batch.added)
-            if not revision % 10:
-                await clients.announce(link, revision)
-                counts["announces"] += 1
-            try:
-                await asyncio.wait_for(stop.wait(), 0.5)
-            except TimeoutError:
-                pass
-
     # -- the rest -------------------------------------------------------------------------------------------
 
     async def restart(self) -> None:
@@ -294,89 +179,18 @@ class Bench:
         }
         clients.stop()
 
-    def everything(self) -> None:
-        """`p2pctl --jsonl all_files` through a daemon, and the memory of all three."""
-        words = [
-            "peer",
-            "--tracker",
-            self.tracker.where,
-            "--listen",
-            "127.0.0.1:0",
-            "--password-file",
-            "secret.txt",
-        ]
-        peer = Daemon("peer", words, self.base)
-        try:
-            peer.control("search", "report")
-            before = memory(peer.process.pid), memory(self.pid)
-            cpu = cpu_seconds(peer.process.pid), self.cpu()
-            command = [sys.executable, "-m", "p2pctl", "--home", str(peer.home), "--jsonl", "all_files"]
-            begun = time.perf_counter()
-            listing = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE)
-            counter = subprocess.Popen(["wc", "-l"], stdin=listing.stdout, stdout=subprocess.PIPE, text=True)
-            most, spent = 0, 0.0
-            while listing.poll() is None:
-                try:
-                    most, spent = memory(listing.pid, "VmHWM"), cpu_seconds(listing.pid)
-                except (OSError, IndexError):
-                    break  # it ends just now
-                time.sleep(0.05)
-            seconds = time.perf_counter() - begun
-            lines = int(counter.communicate()[0])
-            self.results |= {
-                "all_files_lines": lines,
-                "all_files_s": seconds,
-                "all_files_cpu_s": {
-                    "tracker": self.cpu() - cpu[1],
-                    "daemon": cpu_seconds(peer.process.pid) - cpu[0],
-                    "client": spent,
-                },
-                "all_files_peak_mib": {
-                    "tracker": memory(self.pid, "VmHWM") / MIB,
-                    "daemon": memory(peer.process.pid, "VmHWM") / MIB,
-                    "client": most / MIB,
-                },
-                "all_files_before_mib": {"daemon": before[0] / MIB, "tracker": before[1] / MIB},
-                "all_files_status": listing.wait(),
-            }
-        finally:
-            peer.stop()
-
-    async def devices(self, clients: Clients) -> None:
-        """What a device costs that is only here: memory of its session, CPU of its handshake and of an announce."""
-        rss, cpu = memory(self.pid), self.cpu()
-        links = [await clients.connect(3_000_000)]
-        links += await asyncio.gather(*(clients.connect(3_000_000 + n) for n in range(1, 100)))
-        self.results["device_session_kib"] = (memory(self.pid) - rss) / 1024 / len(links)
-        self.results["device_handshake_cpu_ms"] = 1000 * (self.cpu() - cpu) / len(links)
-        cpu = self.cpu()
-        for _ in range(5):
-            await asyncio.gather(*(clients.announce(link, 1) for link in links))
-        self.results["device_announce_cpu_ms"] = 1000 * (self.cpu() - cpu) / 5 / len(links)
-        clients.close(links)
-        if self.asked.announcing:
-            begun, cpu = time.perf_counter(), self.cpu()
-            for start in range(0, self.asked.announcing, 100):
-                links = await asyncio.gather(*(clients.connect(4_000_000 + start + n) for n in range(100)))
-                await asyncio.gather(*(clients.announce(link, 1) for link in links))
-                clients.close(links)
-            self.results["announced_devices"] = self.asked.announcing
-            self.results["announced_s"] = time.perf_counter() - begun
-            self.results["announced_cpu_s"] = self.cpu() - cpu
-            self.results["announced_rss_mib"] = memory(self.pid) / MIB
-
     async def run(self) -> None:
         """Everything in turn."""
         clients = self.clients()
         await self.load(clients)
-        await self.search(clients)
-        await self.devices(clients)
+        self.results |= await self.searching.search(clients)
+        self.results |= await devices(self.tracker, clients, self.asked.announcing, self.cpu)
         clients.stop()
         self.results["rss_mib"] = memory(self.pid) / MIB
         self.results["peak_mib"] = memory(self.pid, "VmHWM") / MIB
         await self.restart()
         if not self.asked.no_all:
-            self.everything()
+            self.results |= everything(self.tracker, self.base, self.cpu)
         self.results["database_mib"] = self.size() / MIB
         if not self.asked.registry:
             from tracker_sweep import sweep

@@ -20,7 +20,7 @@ from p2pd.tracker.tiers_sqlite import TIERS, marked
 from protocol.searching import runs
 
 NAMES = 1_000  # the most names of a class that are ranked in one go
-WINDOW = 500  # names of a window, when there are more
+WINDOW = 250  # names of a window, when there are more: half of the time of a search for a common word
 GROWN = 4  # how many times as many may have come into a window since it was first looked at
 SCANNED = 20_000  # names looked at for one page when words are too short for the index: 10 ms
 LAST = 2**62 - 1  # above any row

@@ -15,8 +15,25 @@ from protocol.keys import NetworkSecret
 from protocol.session import Session
 
 
+class Draft(Protocol):
+    """A message whose payload is still to come. Ends in exactly one of `send` and `drop`."""
+
+    @property
+    def payload(self) -> memoryview:
+        """Where the payload belongs."""
+
+    def send(self) -> None:
+        """The payload is there. It is sealed and sent soon; what is sent later over its connection comes later."""
+
+    def drop(self) -> None:
+        """There will be none."""
+
+
 class Carrier(Protocol):
     """What a connection asks of its router."""
+
+    def draft(self, conn: Conn, header: bytes, octets: int) -> Draft:
+        """A message with a payload of so many octets."""
 
     def send(self, conn: Conn, header: bytes, payload: bytes | bytearray | memoryview) -> None:
         """Seals and sends a message."""
@@ -85,6 +102,10 @@ class Conn:
     def send(self, message: object, payload: bytes | bytearray | memoryview = b"") -> None:
         """Seals and sends a message of the dialect. Never blocks; a record that does not fit waits in the backlog."""
         self.router.send(self, encode(message), payload)
+
+    def draft(self, message: object, octets: int) -> Draft:
+        """A message with a payload of so many octets that is written where it is sealed and sent from, without a copy."""
+        return self.router.draft(self, encode(message), octets)
 
     def close(self, reason: str) -> None:
         """Ends the session with an authenticated CLOSE."""

@@ -22,6 +22,7 @@ from p2pd.net.identity import Identity
 from p2pd.net.landing import PlainBuffer
 from p2pd.net.listening import Guard
 from p2pd.net.outcome import CannotDial, LinkState, Lost, lost_in_handshake
+from p2pd.net.pending import Answer, Pending
 from p2pd.net.reactor import Reactor
 from p2pd.net.warden import DIALER_EVENTS
 from protocol import limits
@@ -29,9 +30,10 @@ from protocol.codec import encode, numbered
 from protocol.errors import ProtocolError, Refusal, RemoteProtocolError
 from protocol.handshake import Dialect, Established, HandshakeRefused, Initiator
 from protocol.ids import device_text
-from protocol.session import Closed, Opened, Pinged, Session, State
+from protocol.lanes import STEP
+from protocol.session import Ahead, Closed, Opened, Pinged, Session, State
 
-__all__ = ["CannotDial", "Link", "LinkState", "Lost"]
+__all__ = ["Answer", "CannotDial", "Link", "LinkState", "Lost"]
 
 log = logging.getLogger("p2pd.net.dealer")
 
@@ -39,19 +41,7 @@ BATCH = 32  # messages taken per wake-up; one of BULK octets ends it: written bl
 BULK = 64 * limits.KIB
 CONNECT_SECONDS = 10.0
 
-Answer = Callable[[Any, memoryview], None]
-"""Called with (reply, payload), or (Lost, empty view). The payload is valid during the call, unless it is kept (landing.py)."""
-
 _EMPTY = memoryview(b"")
-
-
-class _Waiting:
-    __slots__ = ("answer", "asked_at", "timeout")
-
-    def __init__(self, answer: Answer, asked_at: float, timeout: float) -> None:
-        self.answer = answer
-        self.asked_at = asked_at
-        self.timeout = timeout
 
 
 class Link:
@@ -76,7 +66,7 @@ class Link:
         self.state = LinkState.CONNECTING
         self.device_id, self.features = expected_device or b"", 0
         self.connected = False  # somebody took the connection, whoever it is
-        self.pending: dict[int, _Waiting] = {}
+        self.pending = Pending(reactor.clock())
         self._reactor = reactor
         self._decode = decode
         self._guard = guard
@@ -85,7 +75,6 @@ class Link:
         self._on_closed = on_closed
         self._on_push = on_push
         self._request = 0
-        self._last_answer = reactor.clock()
         self._session: Session | None = None
         self._busy = False
         self._early: list[bytes] = []
@@ -143,7 +132,7 @@ class Link:
         if not self.ready:
             self._reactor.call(answer, Lost("closed", "not connected"), _EMPTY)
             return self._request
-        self.pending[self._request] = _Waiting(answer, self._reactor.clock(), timeout)
+        self.pending.add(self._request, answer, self._reactor.clock(), timeout)
         self._seal_and_send(encode(numbered(message, self._request)))
         return self._request
 
@@ -201,30 +190,61 @@ class Link:
 
     def _readable(self) -> None:
         for _ in range(BATCH):
-            if self.state is LinkState.CLOSED:
+            frame = self._next_frame()
+            if frame is None:
                 return
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+            if len(frame) >= BULK and self.ready:
+                self._together(frame)
                 return
-            if len(frames) != 1:
-                self._end(Lost("lost", "not one part"))
-                return
-            if self._guard is not None:
-                self._guard.delivered(frames[0])
-            try:
-                self._received(frames[0])
-            except ProtocolError as error:
-                self._end(Lost("lost", f"protocol error: {error}"))
-            except Exception:  # a fault of ours in taking an answer: this link cannot be trusted to go on
-                log.exception("! %s: an answer could not be handled", self.endpoint)
-                self._end(Lost("lost", "internal error"))
-            if len(frames[0]) >= BULK:
-                return
+            self._taken(frame)
 
-    def _received(self, frame: zmq.Frame) -> None:
+    def _next_frame(self) -> zmq.Frame | None:
+        """The next message, if one is here and the link is still one."""
+        if self.state is LinkState.CLOSED:
+            return None
+        try:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        if len(frames) != 1:
+            self._end(Lost("lost", "not one part"))
+            return None
+        if self._guard is not None:
+            self._guard.delivered(frames[0])
+        return frames[0]
+
+    def _together(self, frame: zmq.Frame) -> None:
+        """A block, and those right behind it: opened together, and then taken one by one. What is short ends it."""
+        assert self._session is not None
+        frames = [frame]
+        while len(frames) < STEP and len(frames[-1]) >= BULK:
+            following = self._next_frame()
+            if following is None:
+                break
+            frames.append(following)
+        if not self.ready:
+            return  # what came last ended the link
+        rooms = self._plain.rooms(len(frames))
+        opened = self._session.ahead(
+            [(frame.buffer, room) for frame, room in zip(frames, rooms, strict=True)]
+        )
+        for each, ahead in zip(frames, opened, strict=True):
+            if self.ready:
+                self._taken(each, ahead)
+            self._plain.turn()
+
+    def _taken(self, frame: zmq.Frame, ahead: Ahead | None = None) -> None:
+        try:
+            self._received(frame, ahead)
+        except ProtocolError as error:
+            self._end(Lost("lost", f"protocol error: {error}"))
+        except Exception:  # a fault of ours in taking an answer: this link cannot be trusted to go on
+            log.exception("! %s: an answer could not be handled", self.endpoint)
+            self._end(Lost("lost", "internal error"))
+
+    def _received(self, frame: zmq.Frame, ahead: Ahead | None) -> None:
         if self.state is LinkState.READY:
-            self._record(frame.buffer)
+            self._record(frame.buffer, ahead)
         elif self._busy:
             # a record right behind ACCEPT, while ACCEPT is still being checked
             self._early.append(frame.bytes)
@@ -281,10 +301,10 @@ class Link:
                 except ProtocolError as broken:
                     self._end(Lost("lost", f"protocol error: {broken}"))
 
-    def _record(self, data: memoryview) -> None:
+    def _record(self, data: memoryview, ahead: Ahead | None = None) -> None:
         assert self._session is not None
         now = self._reactor.clock()
-        event = self._session.open_into(data, self._plain.room(), now)
+        event = self._session.open_into(data, self._plain.room(), now, ahead)
         if isinstance(event, Opened):
             self._plain.opened(event)
             reply = self._decode(event.header)
@@ -293,11 +313,10 @@ class Link:
                 if self._on_push is not None:
                     self._on_push(reply)
                 return
-            waiting = self.pending.pop(number, None)
-            if waiting is None:
+            answer = self.pending.answered(number, now)
+            if answer is None:
                 raise RemoteProtocolError("an answer nobody asked for")
-            self._last_answer = now
-            waiting.answer(reply, event.payload)
+            answer(reply, event.payload)
         elif isinstance(event, Pinged):
             self._rekey(now)
             self._send(self._session.seal_pong(event.number, now))
@@ -339,20 +358,8 @@ class Link:
         # First, so that nothing that goes wrong below can end it.
         self._ticker = self._reactor.later(1.0, self._tick)
         now = self._reactor.clock()
-        # Requests are answered one after the other: on a slow line those in the queue wait for those before them, and only
-        # silence is a failure.
-        late = [
-            number
-            for number, waiting in self.pending.items()
-            if now - max(waiting.asked_at, self._last_answer) > waiting.timeout
-        ]
-        for number in late:
-            waiting = self.pending.get(number)
-            if waiting is not None:
-                # The answer may still come: keep the number, drop the payload.
-                waiting.timeout = float("inf")
-                answer, waiting.answer = waiting.answer, _ignore
-                answer(Lost("timeout", f"{self.endpoint} did not answer in time"), _EMPTY)
+        for answer in self.pending.late(now):
+            answer(Lost("timeout", f"{self.endpoint} did not answer in time"), _EMPTY)
         if self.ready and self._session is not None:
             keys = self._identity.keys
             if keys.admits(self.device_id, self.secret):
@@ -375,9 +382,8 @@ class Link:
         self._session = None
         if lost.code != "closed":
             log.info("= %s: %s", self.endpoint, lost.text)
-        pending, self.pending = self.pending, {}
-        for waiting in pending.values():
-            waiting.answer(lost, _EMPTY)
+        for answer in self.pending.clear():
+            answer(lost, _EMPTY)
         self._on_closed(self, lost)
 
     def _shut(self, linger: int) -> None:
@@ -392,7 +398,3 @@ class Link:
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close(linger=linger)
-
-
-def _ignore(reply: Any, payload: memoryview) -> None:
-    """The answer of a request that was given up."""

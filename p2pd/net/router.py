@@ -18,6 +18,7 @@ import zmq
 from p2pd.net.admission import Admission
 from p2pd.net.buffers import Buffers
 from p2pd.net.conn import Conn, Handler, observed_host
+from p2pd.net.drafts import COPY_BELOW, Drafts, SealedDraft
 from p2pd.net.identity import Identity
 from p2pd.net.listening import ListenerGuard, listen
 from p2pd.net.reactor import Reactor
@@ -27,7 +28,8 @@ from protocol.errors import AuthenticationError, ProtocolError, Refusal
 from protocol.frames import HELLO, PROVE, RECORD, make_refuse
 from protocol.handshake import Dialect, Established, HandshakeRefused, Responder
 from protocol.keys import NetworkSecret
-from protocol.session import Closed, Opened, Pinged, Session, State, record_size
+from protocol.records import record_size
+from protocol.session import Closed, Opened, Pinged, Session, State
 
 log = logging.getLogger("p2pd.net.router")
 
@@ -39,7 +41,6 @@ RETRY_SECONDS_MAX = 0.008
 BACKLOG = 128  # sealed records waiting for one connection; more means it does not read
 STALL_SECONDS = 60.0  # a connection that takes nothing for so long is closed
 SPARE_BUFFERS = 24  # of sealed blocks, kept for the next: a full queue to one quick reader, and some
-COPY_BELOW = 64 * limits.KIB  # pyzmq's own threshold: under it a copy costs less than lending a buffer
 
 
 class SealedRouter:
@@ -72,6 +73,7 @@ class SealedRouter:
         self._guard: ListenerGuard | None = None
         self._plain = memoryview(bytearray(limits.MAX_LISTENER_FRAME + 64))
         self._buffers = Buffers(limits.MAX_DIALER_FRAME, SPARE_BUFFERS)
+        self._drafts = Drafts(reactor, self._buffers, self._transmit, self._rekey)
         self._unix_time = time.time
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -149,9 +151,7 @@ class SealedRouter:
                 self._drop(conn, "closed by the peer")
         except ProtocolError as error:
             self._drop(conn, f"protocol error: {error}")
-        except (
-            Exception
-        ):  # a fault of ours: the request has no answer, so its connection cannot go on; the others can
+        except Exception:  # a fault of ours: without an answer its connection cannot go on; the others can
             log.exception("! %s: a message could not be handled", conn)
             self._drop(conn, "internal error")
 
@@ -247,21 +247,20 @@ class SealedRouter:
 
     def send(self, conn: Conn, header: bytes, payload: bytes | bytearray | memoryview) -> None:
         """See Conn.send."""
-        session = conn.session
-        if conn.closed or session is None:
+        if conn.closed or conn.session is None:
             return
-        now = self.reactor.clock()
-        self._rekey(conn, now)
         if record_size(len(header), len(payload)) < COPY_BELOW:
-            self._transmit(conn, session.seal(header, payload, now=now))
+            now = self.reactor.clock()
+            self._rekey(conn, now)
+            self._transmit(conn, conn.session.seal(header, payload, now=now))
             return
-        buffer = self._buffers.take()
-        try:
-            size = session.seal_into(buffer, header, payload, now)
-        except BaseException:
-            self._buffers.give(buffer)
-            raise
-        self._transmit(conn, self._buffers.lend(buffer, size))
+        draft = self.draft(conn, header, len(payload))
+        draft.payload[:] = payload
+        draft.send()
+
+    def draft(self, conn: Conn, header: bytes, octets: int) -> SealedDraft:
+        """See Carrier."""
+        return SealedDraft(self._drafts, conn, header, octets)
 
     def _rekey(self, conn: Conn, now: float) -> None:
         """Before anything is sealed: a session that only ever answers pings grows old too."""
@@ -269,6 +268,7 @@ class SealedRouter:
             self._transmit(conn, conn.session.seal_rekey(now))
 
     def _transmit(self, conn: Conn, record: bytes | memoryview) -> None:
+        self._drafts.flush()
         if conn.backlog:
             self._keep(conn, record)
         elif not self._try_send(conn, record):
@@ -320,8 +320,7 @@ class SealedRouter:
         if self._socket is None:
             return False
         try:
-            self._socket.send(rid, zmq.SNDMORE | zmq.NOBLOCK)
-            self._socket.send(frame, zmq.NOBLOCK)
+            self._socket.send_multipart((rid, frame), zmq.NOBLOCK)
         except zmq.ZMQError:
             return False
         return True
@@ -331,6 +330,7 @@ class SealedRouter:
     def close(self, conn: Conn, reason: str, code: int = 0) -> None:
         """See Conn.close."""
         session = conn.session
+        self._drafts.flush()
         if session is not None and session.state is State.OPEN and not conn.backlog:
             self._try_send(conn, session.seal_close(code, self.reactor.clock()))
         self._drop(conn, reason)

@@ -15,6 +15,7 @@ from p2pd.net.reactor import Reactor, Timer
 from protocol import limits
 from protocol.errors import Refusal
 from protocol.frames import Feature
+from protocol.lanes import STEP
 from protocol.peer import GetBlock, GetContents, GetManifest, Pace, Refused
 
 SLOTS = 8  # downloaders served at a time: more would all wait longer for their first whole piece
@@ -102,6 +103,10 @@ class UploadQueue:
             self._reactor.add_work(self.step)
 
     def step(self) -> bool:
+        """Serves a few requests, which are sealed together. True while there is more to do."""
+        return all(self._one() for _ in range(STEP))
+
+    def _one(self) -> bool:
         """Serves one request. True while there is more to do."""
         assert self._reactor is not None
         now = self._reactor.clock()

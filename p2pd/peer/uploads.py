@@ -174,25 +174,27 @@ class Uploads:
         ):
             conn.close("asked for octets beyond the end")
             return
-        view = self._buffer[: request.length]
-        code = self._read(served, request.piece * served.piece_size + request.offset, view)
+        draft = conn.draft(Block(request.req), request.length)
+        code = self._read(served, request.piece * served.piece_size + request.offset, draft.payload)
         if code:
+            draft.drop()
             conn.send(Refused(request.req, code))
             return
         self.uploaded += request.length
-        conn.send(Block(request.req), view)
+        draft.send()
 
     def _send_grown(self, conn: Conn, request: GetBlock, growing: Growing) -> None:
         """A block of what is still being fetched: of a verified piece, or none."""
         if not growing.within(request.piece, request.offset, request.length):
             conn.close("asked for octets beyond the end")
             return
-        view = self._buffer[: request.length]
-        if not growing.has(request.piece) or not growing.read_into(request.piece, request.offset, view):
+        draft = conn.draft(Block(request.req), request.length)
+        if growing.has(request.piece) and growing.read_into(request.piece, request.offset, draft.payload):
+            self.uploaded += request.length
+            draft.send()
+        else:
+            draft.drop()
             conn.send(Refused(request.req, Refusal.BUSY, 1))
-            return
-        self.uploaded += request.length
-        conn.send(Block(request.req), view)
 
     def _read(self, served: Served, offset: int, view: memoryview) -> int:
         """Fills `view` from the file; 0, or the refusal code."""

@@ -21,6 +21,20 @@ MANIFEST = manifest_of(DATA)
 ID = MANIFEST.content_id
 
 
+class FakeDraft:
+    """Stands in for net.drafts.SealedDraft."""
+
+    def __init__(self, conn: FakeConn, message: object, octets: int) -> None:
+        self._conn, self._message = conn, message
+        self.payload = memoryview(bytearray(octets))
+
+    def send(self) -> None:
+        self._conn.send(self._message, self.payload)
+
+    def drop(self) -> None:
+        self._conn.dropped += 1
+
+
 class FakeConn:
     """Stands in for router.Conn: keeps what is sent."""
 
@@ -30,12 +44,16 @@ class FakeConn:
         self.closed = False
         self.reason = ""
         self.failing = False
+        self.dropped = 0  # drafts without a payload
         self.info = Info("")
 
     def send(self, message: object, payload: Any = b"") -> None:
         if self.failing:
             raise RuntimeError("a bug")
         self.sent.append((message, bytes(payload)))
+
+    def draft(self, message: object, octets: int) -> FakeDraft:
+        return FakeDraft(self, message, octets)
 
     def close(self, reason: str) -> None:
         self.closed = True

@@ -13,8 +13,20 @@ import pytest
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from protocol import lanes
 from protocol.errors import AuthenticationError, LocalProtocolError, RemoteProtocolError
-from protocol.fernet import TokenKey, room_to_open, token_size
+from protocol.fernet import (
+    PLAIN_AT,
+    SMALL,
+    Opening,
+    Sealing,
+    TokenKey,
+    is_token,
+    open_all,
+    room_to_open,
+    seal_all,
+    token_size,
+)
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 KEY = bytes(range(32))
@@ -166,3 +178,67 @@ def test_misuse() -> None:
         key.seal_parts(memoryview(bytearray(token_size(6) - 1)), [b"octets"], IV, 7)
     with pytest.raises(LocalProtocolError, match="no room"):
         key.open_into(token, memoryview(bytearray(room_to_open(len(token)) - 1)))
+
+
+# -- with and without the native part ---------------------------------------------------------------------
+
+
+@pytest.fixture(params=["native", "library"])
+def part(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With what there is, and without the native part."""
+    if request.param == "library":
+        monkeypatch.setattr(lanes, "native", None)
+    return request.param
+
+
+@pytest.mark.parametrize("size", [0, 1, 16, 700, SMALL, SMALL + 1])
+def test_a_token_is_the_same_with_either(part: str, size: int) -> None:
+    plain = random.Random(size).randbytes(size)
+    key = TokenKey(KEY)
+    token = key.seal(plain, IV, 5)
+    assert token == urlsafe_b64decode(Fernet(urlsafe_b64encode(KEY))._encrypt_from_parts(plain, 5, IV))
+    assert key.open(token) == plain
+    parts = bytearray(token_size(size) + 9)
+    half = size // 2
+    assert key.seal_parts(memoryview(parts), (plain[:half], plain[half:]), IV, 5) == len(token)
+    assert parts == token + bytes(9)
+    wrong = bytearray(token)
+    wrong[-1] ^= 1
+    with pytest.raises(AuthenticationError):
+        key.open(wrong)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_several_are_sealed_where_they_lie_and_opened(part: str, count: int) -> None:
+    rng = random.Random(count)
+    plains = [rng.randbytes(rng.choice([0, 15, 16, 5000, 40_000])) for _ in range(count)]
+    keys = [TokenKey(rng.randbytes(32)) for _ in range(count)]
+    jobs = []
+    for key, plain in zip(keys, plains, strict=True):
+        token = memoryview(bytearray(token_size(len(plain))))
+        key.lay_head(token, IV, 9)
+        token[PLAIN_AT : PLAIN_AT + len(plain)] = plain
+        jobs.append(Sealing(key, token, len(plain)))
+    seal_all(jobs)
+    assert [bytes(job.token) for job in jobs] == [
+        key.seal(plain, IV, 9) for key, plain in zip(keys, plains, strict=True)
+    ]
+    rooms = [memoryview(bytearray(room_to_open(len(job.token)))) for job in jobs]
+    opened = open_all([Opening(job.key, job.token, room) for job, room in zip(jobs, rooms, strict=True)])
+    assert opened == plains
+    assert all(view is not None and view.obj is room.obj for view, room in zip(opened, rooms, strict=True))
+
+
+def test_what_is_no_token_is_none_and_leaves_the_others(part: str) -> None:
+    key = TokenKey(KEY)
+    good = key.seal(b"good", IV, 0)
+    wrong = bytearray(good)
+    wrong[40] ^= 1
+    version = b"\x81" + good[1:]
+    cases = [good, b"", bytes(wrong), good[:-1], version, bytes(1000), good]
+    rooms = [memoryview(bytearray(1100)) for _ in cases]
+    jobs = [Opening(key, memoryview(token), room) for token, room in zip(cases, rooms, strict=True)]
+    jobs.append(Opening(key, memoryview(good), memoryview(bytearray(room_to_open(len(good)) - 1))))
+    jobs.append(Opening(TokenKey(bytes(32)), memoryview(good), memoryview(bytearray(1100))))
+    assert open_all(jobs) == [b"good", None, None, None, None, None, b"good", None, None]
+    assert [is_token(token) for token in cases] == [True, False, True, False, False, False, True]

@@ -17,6 +17,7 @@ from protocol.limits import (
     MAX_LISTENER_FRAME,
     RECORD_OVERHEAD,
 )
+from protocol.records import record_size, room_to_open_record
 from protocol.session import (
     Closed,
     Opened,
@@ -24,9 +25,6 @@ from protocol.session import (
     Ponged,
     Session,
     State,
-    message_tag,
-    record_size,
-    room_to_open_record,
 )
 from tests.fakes.pair import UNIX_TIME, Seeded, forge, handshake_pair, make_established, make_pair, receive
 
@@ -304,22 +302,3 @@ def test_a_pong_out_of_turn_breaks_the_session(numbers: list[int]) -> None:
         receive(pair.a, pair.b.seal_pong(number, 0.0))
     with pytest.raises(RemoteProtocolError, match="PONG"):
         receive(pair.a, pair.b.seal_pong(numbers[-1], 0.0))
-
-
-# -- tags -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("tag", [0, 1, 16, 127, 128, 255])
-@pytest.mark.parametrize("fields", [0, 1, 14, 15, 300])
-def test_message_tag_is_what_the_codec_writes(tag: int, fields: int) -> None:
-    header = encode([tag, *range(fields)])
-    assert message_tag(header) == tag
-    assert message_tag(memoryview(header)) == tag
-
-
-@pytest.mark.parametrize(
-    "header",
-    [b"", b"\x91", b"\x90\x10", b"\xdc\x00", b"\xdc\x00\x01", b"\x91\xcc", b"\x91\xcc\x7f", b"\x91\xff"],
-)
-def test_no_message_tag(header: bytes) -> None:
-    assert message_tag(header) == -1

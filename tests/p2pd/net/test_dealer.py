@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+
+import pytest
 
 from p2pd.net.dealer import LinkState
 from p2pd.net.router import Conn
@@ -47,6 +50,51 @@ def test_a_block_of_the_greatest_size_passes(net: Net) -> None:
     dialled.ready.get()
     _, payload = dialled.ask(GetBlock(0, ID, 3, 0, limits.MAX_BLOCK)).get()
     assert payload == b"\3" * limits.MAX_BLOCK
+
+
+def test_blocks_that_come_at_once_are_answers_in_their_order(net: Net) -> None:
+    """Long and short ones, in one go: they are opened together."""
+    dialled = net.dial(net.listen(Recorder(answer)).port)
+    dialled.ready.get()
+    lengths = [limits.MAX_BLOCK, 200_000, 10, limits.MAX_BLOCK, 70_000, 70_001, 1, 65_536] * 3
+    boxes = [dialled.ask(GetBlock(0, ID, piece, 0, length)) for piece, length in enumerate(lengths)]
+    for piece, (box, length) in enumerate(zip(boxes, lengths, strict=True)):
+        reply, payload = box.get()
+        assert (reply, payload) == (Block(piece + 1), bytes((piece,)) * length)
+    assert dialled.link.ready
+
+
+@pytest.mark.parametrize("spoilt", range(4))
+def test_a_wrong_one_of_several_blocks_ends_the_link_after_those_before_it(net: Net, spoilt: int) -> None:
+    asked = threading.Event()
+
+    def script(liar: Liar) -> None:
+        liar.shake_hands()
+        records = []
+        for number in range(4):
+            liar.receive()
+            record = bytearray(liar.seal(Block(number + 1), bytes((number,)) * 100_000))
+            record[5000] ^= number == spoilt
+            records.append(bytes(record))
+        asked.set()
+        for record in records:
+            liar.send(record)
+
+    liar = Liar(net, script)
+    try:
+        dialled = net.dial(liar.port)
+        dialled.ready.get()
+        boxes = [dialled.ask(GetBlock(0, ID, piece, 0, 100_000)) for piece in range(4)]
+        assert asked.wait(10)
+        assert dialled.closed.get().code == "lost"
+        for number, box in enumerate(boxes):
+            reply, payload = box.get()
+            if number < spoilt:
+                assert (reply, payload) == (Block(number + 1), bytes((number,)) * 100_000)
+            else:
+                assert (reply.code, payload) == ("lost", b"")
+    finally:
+        liar.close()
 
 
 def test_messages_nobody_asked_for_are_pushes_even_right_behind_accept(net: Net) -> None:

@@ -9,7 +9,8 @@ import pytest
 from p2pd.net.buffers import PAGE
 from p2pd.net.landing import PlainBuffer
 from protocol.limits import MAX_BLOCK, MAX_DIALER_FRAME
-from protocol.session import PLAIN_HEAD, Opened, room_to_open_record
+from protocol.records import PLAIN_HEAD, room_to_open_record
+from protocol.session import Opened
 
 
 def land(plain: PlainBuffer, header: int, payload: int) -> Opened:
@@ -58,3 +59,35 @@ def test_what_is_kept_stays_and_what_is_not_kept_is_overwritten() -> None:
     plain.keep()
     land(plain, 4, 100).payload[:] = b"d" * 100
     assert bytes(first) == b"d" * 100
+
+
+def test_records_that_are_opened_together_have_a_room_each_and_one_turn_after_the_other() -> None:
+    plain = PlainBuffer()
+    land(plain, 3, MAX_BLOCK)
+    rooms = plain.rooms(3)
+    starts = [ctypes.addressof(ctypes.c_char.from_buffer(room)) for room in rooms]
+    assert len(set(starts)) == 3
+    assert all(aligned(room[PLAIN_HEAD + 3 :]) for room in rooms)
+    for number, room in enumerate(rooms):
+        room[:100] = bytes([number]) * 100
+    for number, start in enumerate(starts):
+        assert ctypes.addressof(ctypes.c_char.from_buffer(plain.room())) == start
+        assert plain.room()[:100] == bytes([number]) * 100
+        plain.turn()
+    plain.turn()  # the last one stays for the next record
+    assert ctypes.addressof(ctypes.c_char.from_buffer(plain.room())) == starts[2]
+
+
+def test_one_of_several_is_kept_beyond_its_turn() -> None:
+    plain = PlainBuffer()
+    rooms = plain.rooms(2)
+    for number, room in enumerate(rooms):
+        room[:10] = bytes([number]) * 10
+    release = plain.keep()
+    plain.turn()
+    for _ in range(4):
+        for room in plain.rooms(4):
+            room[:10] = b"x" * 10
+        plain.turn()
+    assert rooms[0][:10] == bytes(10)
+    release()

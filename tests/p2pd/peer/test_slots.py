@@ -10,6 +10,7 @@ from p2pd.peer.slots import SLOTS, UploadQueue
 from protocol import limits
 from protocol.errors import Refusal
 from protocol.frames import Feature, Info
+from protocol.lanes import STEP
 from protocol.limits import KIB, MIB, MIN_BLOCK
 from protocol.peer import GetBlock, GetManifest, Pace, Refused
 from tests.fakes.manual import ManualReactor
@@ -72,6 +73,16 @@ def test_without_a_limit_all_is_served_at_once(bench: Bench) -> None:
     bench.reactor.run()
     assert len(bench.served) == 10
     assert conn.sent == []
+
+
+def test_a_few_are_served_between_two_looks_at_the_network(bench: Bench) -> None:
+    conn = bench.conn()
+    for number in range(STEP + 1):
+        bench.queue.add(conn, GetBlock(number, ID, 0, 0, MIB))
+    assert bench.queue.step()
+    assert len(bench.served) == STEP
+    assert not bench.queue.step()
+    assert len(bench.served) == STEP + 1
 
 
 @pytest.mark.parametrize("rate", [100 * KIB, MIB, 50 * MIB])

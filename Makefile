@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-METADATA := setup.cfg pyproject.toml protocol/version.py
+METADATA := setup.cfg setup.py pyproject.toml protocol/version.py $(wildcard protocol/native/*)
 SOURCES := $(shell find protocol p2pd p2pctl -name '*.py' -o -name '*.sql')
 
 # Two stamps: what is needed to run, and (editable, so that it follows the sources by itself) what is needed to test.

@@ -108,6 +108,10 @@ def _copy(invocation: Invocation, conn: socket.socket, out: int, begun: Item) ->
         if got > 0:
             _write(out, buffer[:got])
             written += got
+            if written == begun.get("size_bytes"):
+                poller.unregister(
+                    out
+                )  # it has all: whether it stays for the end is its own affair (tar does not)
         if visible and time.monotonic() - shown >= SHOW_SECONDS:
             _show(invocation, begun, written)
             shown = time.monotonic()

@@ -16,12 +16,14 @@ from p2pd.control.items import timestamp
 from p2pd.net.addresses import LOOPBACK, Endpoint, is_loopback
 from p2pd.peer.service import PeerService
 from p2pd.secrets import DEVICE_FILE, NETWORK_FILE, TRACKER_DEVICE_FILE
+from protocol import lanes
 from protocol.display import safe
 
 PRIVATE_FILES = (NETWORK_FILE, DEVICE_FILE, TRACKER_DEVICE_FILE, "peer.db", "tracker.db")
 MAX_LOOKED_AT = 20_000  # shares
 LOOK_SECONDS = 5.0  # at them: a drive may be slow
 CONNECT_SECONDS = 2.0
+CPUINFO = Path("/proc/cpuinfo")
 DESCRIPTORS = 2048  # what the connections at their limits need, and files
 SHOWN = 3
 
@@ -205,6 +207,27 @@ async def descriptors(patient: Patient) -> list[Finding]:
     if soft < DESCRIPTORS:
         return [Finding(WARN, f"{message}; with many peers {DESCRIPTORS} may be needed", "raise ulimit -n")]
     return [Finding(OK, message)]
+
+
+async def sealing(patient: Patient) -> list[Finding]:
+    """Is there the native part of sealing, where there could be?"""
+    if lanes.native is not None:
+        return [Finding(OK, "blocks are sealed and opened several at a time, by the native part")]
+    message = "blocks are sealed and opened one at a time, without the native part"
+    if not _can_build():
+        return [Finding(OK, f"{message}: it is for x86-64 processors with AES and SHA instructions")]
+    hint = "transfers take half as much of the processor with it: install a C compiler and Python's headers, then p2pd again"
+    return [Finding(WARN, message, hint)]
+
+
+def _can_build() -> bool:
+    if os.uname().machine != "x86_64":
+        return False
+    try:
+        flags = CPUINFO.read_text(errors="replace").split()
+    except OSError:
+        return False
+    return {"aes", "sha_ni", "ssse3", "sse4_1"} <= set(flags)
 
 
 async def listening(patient: Patient) -> list[Finding]:

@@ -24,6 +24,7 @@ CHECKS = (
     Check("shares", checks_machine.shares, peers_only=True),
     Check("space", checks_machine.space),
     Check("descriptors", checks_machine.descriptors),
+    Check("sealing", checks_machine.sealing),
 )
 """All checks, in the order in which a person reads them. A new one is a function (see diagnosis.py) and a row here."""
 

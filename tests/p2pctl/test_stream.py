@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -158,6 +159,26 @@ def test_a_reader_that_goes_while_nothing_comes(plan: Plan, start: Start) -> Non
     process.stdout = None
     assert finish(process) == (141, b"", "")
     assert tap.gone.wait(SECONDS)
+
+
+def test_a_reader_that_goes_when_it_has_all(plan: Plan, start: Start) -> None:
+    """As tar does, which knows where an archive ends: the daemon has not said yet that this was all."""
+    gone = threading.Event()
+
+    def serve(conn: socket.socket) -> None:
+        conn.sendall(DATA)
+        assert gone.wait(SECONDS)
+        # The client has been waiting for us, with a pipe that nobody reads.
+        assert not select.select([conn], [], [], 0.2)[0]
+
+    plan(serve)
+    process = start("-q", "download", "a.bin", "-o", "-")
+    assert process.stdout is not None
+    assert process.stdout.read(len(DATA)) == DATA
+    process.stdout.close()
+    process.stdout = None
+    gone.set()
+    assert finish(process) == (0, b"", "")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

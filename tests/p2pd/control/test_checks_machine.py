@@ -8,6 +8,7 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,6 +143,37 @@ def test_descriptors(
     monkeypatch.setattr(checks.resource, "getrlimit", lambda which: (soft, soft))
     monkeypatch.setattr(checks.os, "listdir", lambda path: ["x"] * used)
     assert only(checks.descriptors, make(tmp_path / "h")).status == status
+
+
+@pytest.mark.parametrize(
+    ("native", "machine", "flags", "status", "words"),
+    [
+        (True, "x86_64", "aes sha_ni", OK, "several at a time"),
+        (False, "x86_64", "flags : ssse3 sse4_1 aes sha_ni", WARN, "one at a time"),
+        (False, "x86_64", "flags : ssse3 sse4_1 aes", OK, "AES and SHA"),
+        (False, "aarch64", "Features : aes sha2", OK, "AES and SHA"),
+        (False, "x86_64", None, OK, "AES and SHA"),
+    ],
+)
+def test_sealing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    native: bool,
+    machine: str,
+    flags: str | None,
+    status: str,
+    words: str,
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(flags)
+    monkeypatch.setattr(checks, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(checks.lanes, "native", (print, print) if native else None)
+    monkeypatch.setattr(checks.os, "uname", lambda: SimpleNamespace(machine=machine))
+    finding = only(checks.sealing, make(tmp_path / "h"))
+    assert finding.status == status
+    assert words in finding.message
+    assert ("compiler" in finding.hint) == (status == WARN)
 
 
 def test_listeners(tmp_path: Path) -> None:

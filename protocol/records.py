@@ -7,8 +7,12 @@ Specification: docs/protocol.md, "Records".
 
 from __future__ import annotations
 
+from protocol.errors import LocalProtocolError
 from protocol.fernet import PLAIN_AT, Octets, room_to_open, token_size
 from protocol.ids import SID_SIZE
+
+FIRST_DIALECT_TAG = 16
+MAX_TAG = 255
 
 RECORD_HEAD = 1 + SID_SIZE
 PLAIN_HEAD = 8 + 2  # octets of a record's plaintext before its header: sequence number, length of the header
@@ -27,6 +31,12 @@ def payload_at(header: int) -> int:
 def room_to_open_record(record: int) -> int:
     """Octets that `open_into` needs in its buffer for a record of `record` octets."""
     return room_to_open(record - RECORD_HEAD)
+
+
+def check_header(header: Octets) -> None:
+    """Raises LocalProtocolError for what is no message of a dialect."""
+    if not FIRST_DIALECT_TAG <= message_tag(header) <= MAX_TAG:
+        raise LocalProtocolError("a header is a message with a tag from 16")
 
 
 def message_tag(header: Octets) -> int:

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
-from protocol.codec import Decoder, encode
+from protocol.codec import encode
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.fernet import IV_SIZE, PLAIN_AT, Octets, Opening, Sealing, TokenKey, open_all
 from protocol.frames import RECORD
@@ -40,39 +40,19 @@ from protocol.limits import (
     REKEY_SLACK,
 )
 from protocol.pake import Entropy
-from protocol.records import PLAIN_HEAD, RECORD_HEAD, message_tag, record_size
-
-FIRST_DIALECT_TAG = 16
-MAX_TAG = 255
+from protocol.records import (
+    FIRST_DIALECT_TAG,
+    PLAIN_HEAD,
+    RECORD_HEAD,
+    check_header,
+    message_tag,
+    record_size,
+)
+from protocol.session_control import Close, Control, KeyUpdate, Ping, Pong, control_messages
 
 _MAX_RECORDS = int(REKEY_RECORDS * (1 + REKEY_SLACK))
 _MAX_OCTETS = int(REKEY_OCTETS * (1 + REKEY_SLACK))
 _MAX_SECONDS = REKEY_SECONDS * (1 + REKEY_SLACK)
-
-
-# -- the session's own messages ---------------------------------------------------------------------------
-
-_Number = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-
-
-class _KeyUpdate(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=1):
-    pass
-
-
-class _Close(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=2):
-    reason: Annotated[int, msgspec.Meta(ge=0, le=255)]
-
-
-class _Ping(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=3):
-    number: _Number
-
-
-class _Pong(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=4):
-    number: _Number
-
-
-_Control: TypeAlias = _KeyUpdate | _Close | _Ping | _Pong
-_control = Decoder[_Control](_Control, 16)
 
 
 # -- events -----------------------------------------------------------------------------------------------
@@ -113,11 +93,8 @@ Event: TypeAlias = Opened | Closed | Pinged | Ponged | KeyUpdated
 # -- the session ------------------------------------------------------------------------------------------
 
 
-class Ahead(msgspec.Struct, frozen=True):
-    """A record that was opened before its turn, under this key."""
-
-    key: TokenKey
-    plain: memoryview
+Ahead: TypeAlias = tuple[TokenKey, memoryview]
+"""Under which key a record was opened before its turn, and what it holds."""
 
 
 class State(Enum):
@@ -220,8 +197,7 @@ class Session:
         (MAX_LISTENER_FRAME if it listens, else MAX_DIALER_FRAME), `out` is too small, or a rekey is
         overdue; nothing is then sealed.
         """
-        if not FIRST_DIALECT_TAG <= message_tag(header) <= MAX_TAG:
-            raise LocalProtocolError("a header is a message with a tag from 16")
+        check_header(header)
         self._check_rekeyed(now)
         return self._seal_into(out, header, payload, now)
 
@@ -237,8 +213,7 @@ class Session:
         It counts as sent from now on: `seal_all` it, and send it before any other record of this session that is made later. Arguments
         and errors as `seal_into`; the record is the first `record_size` octets of `out`.
         """
-        if not FIRST_DIALECT_TAG <= message_tag(header) <= MAX_TAG:
-            raise LocalProtocolError("a header is a message with a tag from 16")
+        check_header(header)
         self._check_rekeyed(now)
         size = self._check_size(header, payload)
         if len(out) < size:
@@ -255,7 +230,7 @@ class Session:
 
     def seal_rekey(self, now: float) -> bytes:
         """A KEYUPDATE record, the last under the present key of this direction."""
-        record = self._seal_control(_KeyUpdate(), now)
+        record = self._seal_control(KeyUpdate(), now)
         self._send.ratchet()
         return record
 
@@ -264,14 +239,14 @@ class Session:
 
         no more to say, else one of Refusal). The session is over with it.
         """
-        record = self._seal_control(_Close(reason), now)
+        record = self._seal_control(Close(reason), now)
         self.state = State.CLOSED
         return record
 
     def seal_ping(self, now: float) -> bytes:
         """A PING record; numbers count from 0."""
         self._check_rekeyed(now)
-        record = self._seal_control(_Ping(self._pings), now)
+        record = self._seal_control(Ping(self._pings), now)
         self._pings += 1
         self._last_ping = now
         return record
@@ -279,14 +254,14 @@ class Session:
     def seal_pong(self, number: int, now: float) -> bytes:
         """The answer to `Pinged(number)`."""
         self._check_rekeyed(now)
-        return self._seal_control(_Pong(number), now)
+        return self._seal_control(Pong(number), now)
 
     def _check_rekeyed(self, now: float) -> None:
         send = self._send
         if send.worn or (send.records > 0 and now - send.since >= _MAX_SECONDS):
             raise LocalProtocolError("rekey overdue")
 
-    def _seal_control(self, message: _Control, now: float) -> bytes:
+    def _seal_control(self, message: Control, now: float) -> bytes:
         header = encode(message)
         out = bytearray(record_size(len(header), 0))
         self._seal_into(memoryview(out), header, b"", now)
@@ -327,7 +302,7 @@ class Session:
         plains = open_all(
             [Opening(key, view[RECORD_HEAD:], out) for view, (_, out) in zip(views, records, strict=True)]
         )
-        return [None if plain is None else Ahead(key, plain) for plain in plains]
+        return [None if plain is None else (key, plain) for plain in plains]
 
     def open_into(self, record: Octets, out: memoryview, now: float, ahead: Ahead | None = None) -> Event:
         """What a record says. `out` needs `room_to_open_record(len(record))` octets and must not overlap it.
@@ -351,8 +326,8 @@ class Session:
         if len(view) > self._max_received or view[:RECORD_HEAD] != self._head:
             raise RemoteProtocolError("not a record of this session")
         recv = self._recv
-        known = ahead is not None and ahead.key is recv.token_key
-        plain = ahead.plain if ahead and known else recv.token_key.open_into(view[RECORD_HEAD:], out)
+        known = ahead is not None and ahead[0] is recv.token_key
+        plain = ahead[1] if ahead and known else recv.token_key.open_into(view[RECORD_HEAD:], out)
         if len(plain) < PLAIN_HEAD or int.from_bytes(plain[:8], "big") != recv.seq:
             raise RemoteProtocolError("record out of order")
         end = PLAIN_HEAD + int.from_bytes(plain[8:PLAIN_HEAD], "big")
@@ -365,7 +340,7 @@ class Session:
         elif len(plain) != end:
             raise RemoteProtocolError("a control message has no payload")
         else:
-            event = self._control_event(_control.decode(header))
+            event = self._control_event(control_messages.decode(header))
         if recv.worn and not isinstance(event, KeyUpdated | Closed):
             raise RemoteProtocolError("the other end does not rekey")
         recv.count(len(view) - RECORD_HEAD, now)
@@ -376,15 +351,15 @@ class Session:
             self.state = State.CLOSED
         return event
 
-    def _control_event(self, message: _Control) -> Event:
+    def _control_event(self, message: Control) -> Event:
         match message:
-            case _KeyUpdate():
+            case KeyUpdate():
                 return KeyUpdated()
-            case _Close(reason=reason):
+            case Close(reason=reason):
                 return Closed(reason)
-            case _Ping(number=number):
+            case Ping(number=number):
                 return Pinged(number)
-            case _Pong(number=number):
+            case Pong(number=number):
                 if not self._pongs <= number < self._pings:
                     raise RemoteProtocolError("a PONG without its PING")
                 self._pongs = number + 1

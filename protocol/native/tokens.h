@@ -1,4 +1,4 @@
-/* Tokens in step: each lane holds one, encrypted and hashed a chunk at a time while it is in the first cache. */
+/* Tokens in step: each lane holds one, encrypted and hashed a stride at a time while it is in the first cache. */
 
 #ifndef P2PD_TOKENS_H
 #define P2PD_TOKENS_H
@@ -7,7 +7,7 @@
 #include "sha256.h"
 
 #define LANES 4
-#define CHUNK 4096 /* octets of a lane between encrypting and hashing them */
+#define STRIDE 4096 /* octets of a lane between encrypting and hashing them */
 
 typedef struct {
     __m128i aes[11];
@@ -75,7 +75,7 @@ static TARGET void mac_of(Lane *lane, uint8_t out[MAC])
     sha_end(&lane->outer, digest, MAC, 64 + MAC, out);
 }
 
-/* `blocks` times 64 octets of each of `n` lanes encrypted, while as many of the chunk before are hashed: neither waits for the other, and
+/* `blocks` times 64 octets of each of `n` lanes encrypted, while as many of the stride before are hashed: neither waits for the other, and
    each leaves the core time for it. */
 INLINE void both(int n, Chain chains[], Sha *const shas[], const uint8_t *const from[], size_t blocks)
 {
@@ -130,7 +130,7 @@ static TARGET void seal_lanes(Lane lanes[], int n)
     for (;;) {
         Lane *busy[LANES];
         Chain chains[LANES];
-        size_t step = CHUNK;
+        size_t step = STRIDE;
         int count = 0;
         for (int l = 0; l < n; l++) {
             const size_t left = lanes[l].cipher - lanes[l].encrypted;

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from protocol.codec import encode
+from protocol.errors import LocalProtocolError
 from protocol.fernet import PLAIN_AT
 from protocol.records import (
     PLAIN_HEAD,
     RECORD_HEAD,
+    check_header,
     message_tag,
     payload_at,
     record_size,
@@ -40,3 +42,11 @@ def test_message_tag_is_what_the_codec_writes(tag: int, fields: int) -> None:
 )
 def test_no_message_tag(header: bytes) -> None:
     assert message_tag(header) == -1
+
+
+def test_a_header_is_a_message_of_a_dialect() -> None:
+    for tag in (16, 255):
+        check_header(encode([tag, 1]))
+    for header in (encode([15, 1]), encode([256]), encode(["x"]), b"", b"\x90"):
+        with pytest.raises(LocalProtocolError, match="tag from 16"):
+            check_header(header)

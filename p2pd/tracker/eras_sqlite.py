@@ -1,4 +1,4 @@
-"""Eras of the SQLite registry: why a file costs the same however many there are.
+"""Eras of the SQLite registry: why its indexes of ids and names do not make a file dearer, however many there are.
 
 The rule: a name or content is in one era, the newest when it came. Indexes begin with the era, so what is new goes into a part of
 them that is small, and a batch changes few pages, though ids come in no order. Whoever looks for a row looks into each era (the

@@ -1,4 +1,4 @@
--- A file costs the same however many there are: names and contents are indexed by era.
+-- Indexes that do not make a file dearer, however many there are: names and contents are indexed by era.
 --
 -- An era is a stretch of time in which so many names or contents were new (eras_sqlite.py). New rows go into the part of an index that
 -- belongs to the newest era, which is small, so that a batch touches few pages; who looks for a row looks into each era. What was there

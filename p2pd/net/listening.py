@@ -86,7 +86,7 @@ class ListenerGuard(Guard):
         super().__init__(reactor, Warden(admission))
         self._socket = socket
         self._on_gone = on_gone
-        self._monitor = socket.get_monitor_socket(int(EVENTS))
+        self._monitor = _monitor(reactor.context, socket)
         self._closed = False
         reactor.add_socket(self._monitor, self.drain)
 
@@ -113,13 +113,23 @@ class ListenerGuard(Guard):
         """Ends the watch; call it before the socket is closed."""
         self._closed = True
         self._reactor.remove_socket(self._monitor)
-        self._socket.disable_monitor()
+        self._socket.monitor(None, 0)
         self._monitor.close(linger=0)
         super().close()
 
     def _scan(self) -> None:
         self.drain()
         super()._scan()
+
+
+def _monitor(context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """Where a listener tells of its connections. Not pyzmq's own: its options must be set before it is connected."""
+    address = f"inproc://p2pd.monitor.{id(socket):x}"
+    socket.monitor(address, int(EVENTS))
+    monitor = context.socket(zmq.PAIR)
+    options.apply(monitor, options.Kind.MONITOR)
+    monitor.connect(address)
+    return monitor
 
 
 def listen(context: zmq.Context[Any], domain: str, host: str, port: int) -> tuple[zmq.Socket[bytes], int]:

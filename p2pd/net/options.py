@@ -33,6 +33,7 @@ class Kind(enum.Enum):
     LISTENER = "listener"  # ROUTER on a TCP port: strangers arrive here
     DIALER = "dialer"  # DEALER to one tracker or one source
     IPC = "ipc"  # ROUTER of the control socket
+    MONITOR = "monitor"  # PAIR on which a listener tells who came and went
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,15 @@ TABLE: Mapping[Kind, tuple[Option, ...]] = {
             zmq.SocketOption.HANDSHAKE_IVL, 2_000, "a local process that only connects holds a descriptor 2 s"
         ),
         Option(zmq.SocketOption.BACKLOG, 16, "one-shot clients come one by one"),
+    ),
+    Kind.MONITOR: (
+        *_EVERYWHERE,
+        Option(
+            zmq.SocketOption.RCVHWM,
+            0,
+            "libzmq waits for room with a lock held that closing needs too: a thousand members that go at once, at the end, "
+            "and the process would stand still for ever",
+        ),
     ),
 }
 """Kind -> its options. SNDBUF and RCVBUF are missing on purpose: the kernel's own tuning was never slower."""

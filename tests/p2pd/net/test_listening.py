@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,8 @@ import zmq
 
 from p2pd.net import options
 from p2pd.net.admission import AdmissionLimits
-from p2pd.net.listening import ListenerGuard, bind_fault
+from p2pd.net.context import make_context
+from p2pd.net.listening import ListenerGuard, _monitor, bind_fault, listen
 from p2pd.net.router import SealedRouter
 from protocol import limits
 from protocol.errors import Fault
@@ -145,3 +147,18 @@ def test_a_taken_port_is_a_fault_and_leaves_nothing_open(net: Net) -> None:
         net.on(net.listening, bind_again)
     assert caught.value.code == "network"
     assert str(taken) in caught.value.message
+
+
+def test_a_monitor_has_room_for_whatever_happens() -> None:
+    context = make_context()
+    listener, port = listen(context, "tracker", "127.0.0.1", 0)
+    monitor = _monitor(context, listener)
+    assert monitor.rcvhwm == 0
+    peers = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    assert monitor.poll(5000)
+    for peer in peers:
+        peer.close()
+    listener.monitor(None, 0)
+    monitor.close()
+    listener.close()
+    context.destroy(linger=0)

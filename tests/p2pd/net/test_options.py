@@ -15,6 +15,7 @@ SOCKET_TYPE = {
     Kind.LISTENER: zmq.SocketType.ROUTER,
     Kind.DIALER: zmq.SocketType.DEALER,
     Kind.IPC: zmq.SocketType.ROUTER,
+    Kind.MONITOR: zmq.SocketType.PAIR,
 }
 WRITE_ONLY = {zmq.SocketOption.ROUTER_MANDATORY, zmq.SocketOption.ROUTER_HANDOVER}
 

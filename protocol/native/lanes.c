@@ -5,7 +5,8 @@
    protocol/fernet.py, which tests and a check at import compare (protocol/lanes.py).
 
    The rules: no table and no branch depends on a secret (all of it is AESENC, SHA256RNDS2 and their like); what derives from a key is wiped
-   before a function returns; the interpreter's lock is released while octets are worked on; no pointer leaves the buffers that were given.
+   from its variables before a function returns (registers and what the compiler spills are not); the interpreter's lock is released while
+   octets are worked on; no pointer leaves the buffers that were given.
 
    Sources: FIPS 197 (AES), SP 800-38A (CBC), FIPS 180-4 (SHA-256), RFC 2104 (HMAC), fernet/spec; Intel's Software Developer's Manual for the
    instructions. This file knows nothing of records and sessions. */
@@ -36,18 +37,34 @@ static void release(Job *jobs, Py_ssize_t count)
     wipe(jobs, (size_t)MOST * sizeof *jobs);
 }
 
+static int overlap(const Py_buffer *one, const Py_buffer *other)
+{
+    const uintptr_t a = (uintptr_t)one->buf, b = (uintptr_t)other->buf;
+    return a < b + (uintptr_t)other->len && b < a + (uintptr_t)one->len;
+}
+
+/* What is written lies apart from all else of the call: what was found right is what is decrypted. */
+static int apart(const Job *jobs, Py_ssize_t count, int sealing)
+{
+    for (Py_ssize_t i = 0; i < count; i++)
+        for (Py_ssize_t j = 0; j < count; j++)
+            if (sealing ? j < i && overlap(&jobs[i].token, &jobs[j].token)
+                        : overlap(&jobs[i].out, &jobs[j].token) || (j < i && overlap(&jobs[i].out, &jobs[j].out)))
+                return 0;
+    return 1;
+}
+
 static int fits(const Job *job, int sealing)
 {
     const Py_ssize_t cipher = job->token.len - HEAD - MAC;
-    if (cipher < 16 || cipher % 16 || (sealing && (job->plain < 0 || cipher != (job->plain / 16 + 1) * 16))) {
+    if (cipher < 16 || cipher % 16 || (sealing && (job->plain < 0 || job->plain >= cipher || cipher - job->plain > 16))) {
         PyErr_SetString(PyExc_ValueError, "not the length of a token");
         return 0;
     }
     if (sealing)
         return 1;
-    const char *token = job->token.buf, *out = job->out.buf;
-    if (job->out.len < cipher || (out < token + job->token.len && token < out + job->out.len)) {
-        PyErr_SetString(PyExc_ValueError, "no room for the plaintext, or it is in the token");
+    if (job->out.len < cipher) {
+        PyErr_SetString(PyExc_ValueError, "no room for the plaintext");
         return 0;
     }
     return 1;
@@ -56,16 +73,16 @@ static int fits(const Job *job, int sealing)
 /* Fills `jobs` from a sequence of tuples; how many, -1 with an exception set. */
 static Py_ssize_t take(PyObject *argument, Job jobs[MOST], int sealing)
 {
-    PyObject *items = PySequence_Fast(argument, "a sequence of tuples is needed");
+    PyObject *items = PySequence_Tuple(argument); /* of our own: converting an item may run code that changes a list */
     if (!items)
         return -1;
-    const Py_ssize_t size = PySequence_Fast_GET_SIZE(items);
+    const Py_ssize_t size = PyTuple_GET_SIZE(items);
     Py_ssize_t count = 0;
     if (size > MOST)
         PyErr_SetString(PyExc_ValueError, "too many at a time");
     for (; !PyErr_Occurred() && count < size; count++) {
         Job *job = &jobs[count];
-        PyObject *item = PySequence_Fast_GET_ITEM(items, count);
+        PyObject *item = PyTuple_GET_ITEM(items, count);
         const char *key;
         Py_ssize_t length;
         memset(job, 0, sizeof *job);
@@ -82,6 +99,8 @@ static Py_ssize_t take(PyObject *argument, Job jobs[MOST], int sealing)
             memcpy(job->key, key, KEY);
     }
     Py_DECREF(items);
+    if (!PyErr_Occurred() && !apart(jobs, count, sealing))
+        PyErr_SetString(PyExc_ValueError, "what is written overlaps");
     if (!PyErr_Occurred())
         return count;
     release(jobs, count);
@@ -183,6 +202,7 @@ PyMODINIT_FUNC PyInit__lanes(void)
         PyErr_SetString(PyExc_ImportError, "this processor has no AES and SHA instructions");
         return NULL;
     }
+    __builtin_cpu_init();
     wide_aes = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vaes"); /* and the system keeps the registers */
     return PyModule_Create(&module);
 }

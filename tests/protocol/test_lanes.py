@@ -6,11 +6,13 @@ import os
 import platform
 import random
 import shutil
+import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import protocol
 from protocol import lanes
 from protocol.lanes import MOST, WRONG_MAC, WRONG_PADDING, _agrees, known
 
@@ -169,6 +172,7 @@ GOOD = laid(b"abc", bytes(16), 0)
         [(bytes(32), bytearray(GOOD), 16)],
         [(bytes(32), bytearray(GOOD), -1)],
         [(bytes(32), bytearray(GOOD), 2**62)],
+        [(bytes(32), bytearray(GOOD), sys.maxsize)],
         [(bytes(32), bytearray(GOOD[:-1]), 3)],
         [(bytes(32), bytearray(), 0)],
         [(bytes(32), bytearray(57), 0)],
@@ -213,11 +217,64 @@ def test_a_plaintext_does_not_go_where_its_token_is_or_into_too_little_room(
     before = bytes(token)
     both = memoryview(token)
     for room in (both, both[10:70], both[57:], bytearray(47)):
-        with pytest.raises(ValueError, match="no room"):
+        with pytest.raises(ValueError, match=r"no room|overlaps"):
             open_([(key, both, room)])
     assert bytes(token) == before
     assert open_([(key, token, bytearray(48))]) == [40]
     assert open_([]) == []
+
+
+def test_what_is_written_lies_apart_from_all_else(native: tuple[lanes.Seal, lanes.Open]) -> None:
+    seal, open_ = native
+    key = bytes(range(32))
+    tokens = [bytearray(reference(key, bytes([at]) * 40, bytes(16), 0)) for at in range(2)]
+    before = [bytes(token) for token in tokens]
+    room, other = bytearray(48), bytearray(48)
+    for rooms in ((room, room), (room, memoryview(tokens[0])[40:88]), (memoryview(tokens[1])[1:], room)):
+        with pytest.raises(ValueError, match="overlaps"):
+            open_([(key, token, out) for token, out in zip(tokens, rooms, strict=True)])
+    token = laid(b"abc", bytes(16), 0)
+    with pytest.raises(ValueError, match="overlaps"):
+        seal([(key, token, 3), (bytes(32), token, 3)])
+    assert token == laid(b"abc", bytes(16), 0)
+    assert [bytes(token) for token in tokens] == before
+    assert not any(room)
+    assert open_([(key, tokens[0], room), (key, tokens[0], other)]) == [
+        40,
+        40,
+    ]  # what is read may be read twice
+    assert room == other
+
+
+def test_a_list_may_change_while_it_is_read(native: tuple[lanes.Seal, lanes.Open]) -> None:
+    jobs: list[tuple[bytes, bytearray, Any]] = []
+
+    class Three:
+        def __index__(self) -> int:
+            jobs.clear()
+            return 3
+
+    tokens = [laid(b"abc", bytes(16), 0) for _ in range(3)]
+    for token in tokens:
+        jobs.append((bytes(range(32)), token, Three()))
+    native[0](jobs)
+    assert not jobs
+    assert [bytes(token) for token in tokens] == [reference(bytes(range(32)), b"abc", bytes(16), 0)] * 3
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        SimpleNamespace(),
+        SimpleNamespace(seal=lambda: None, open=lambda: None),
+        SimpleNamespace(seal=lambda jobs: None, open=lambda jobs: [0]),
+    ],
+)
+def test_a_native_part_of_another_version_is_left_alone(
+    found: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "_lanes", found, raising=False)
+    assert lanes._load() is None
 
 
 def test_threads_do_not_meet(native: tuple[lanes.Seal, lanes.Open]) -> None:

@@ -6,6 +6,8 @@ the latest when the reactor has nothing else to do, and before anything that is 
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,6 +19,8 @@ from protocol.errors import LocalProtocolError
 from protocol.fernet import Sealing, seal_all
 from protocol.lanes import STEP
 from protocol.records import payload_at, record_size
+
+log = logging.getLogger("p2pd.net.drafts")
 
 COPY_BELOW = 64 * limits.KIB  # pyzmq's own threshold: under it a copy costs less than lending a buffer
 
@@ -51,7 +55,8 @@ class SealedDraft:
 
 
 class Drafts:
-    """See the module. `transmit(conn, record)` sends; `ready(conn, now)` does what comes before a record of the session is made."""
+    """See the module. `transmit(conn, record)` sends, and does not flush; `ready(conn, now)` does what comes before a record
+    of the session is made."""
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class Drafts:
         self._transmit = transmit
         self._ready = ready
         self._laid: list[Laid] = []
+        self._sealed: deque[Laid] = deque()  # empty but while they are sent
 
     def room(self, record: int) -> memoryview:
         """A buffer for a record of so many octets. Raises LocalProtocolError when no record may be so long."""
@@ -99,18 +105,33 @@ class Drafts:
             self._reactor.add_work(self._flush_at_leisure)
 
     def flush(self) -> None:
-        """Seals and sends what waits, in order."""
-        if not self._laid:
+        """Seals and sends what waits, in order. Sending may end a connection, and what is told of that may send to others: it comes here
+        again before it does, and finds what is not sent yet."""
+        if not self._laid and not self._sealed:
             return
         laid, self._laid = self._laid, []
-        seal_all([each.sealing for each in laid])
-        for conn, _, buffer, record in laid:
-            if conn.closed:
-                self.give(buffer)
-            elif record < COPY_BELOW:
-                self._transmit(conn, buffer)
-            else:
-                self._transmit(conn, self._buffers.lend(buffer, record))
+        try:
+            seal_all([each.sealing for each in laid])
+        except Exception:
+            log.exception("! records could not be sealed")
+            for each in laid:  # their numbers are used up, so nothing can follow
+                self.give(each.buffer)
+                each.conn.close("internal error")
+            return
+        self._sealed.extend(laid)
+        while self._sealed:
+            self._send(self._sealed.popleft())
+
+    def _send(self, laid: Laid) -> None:
+        conn, _, buffer, record = laid
+        if conn.closed:
+            self.give(buffer)
+            return
+        try:
+            self._transmit(conn, buffer if record < COPY_BELOW else self._buffers.lend(buffer, record))
+        except Exception:  # a fault of ours with this one; the others can go on
+            log.exception("! %s: a record could not be sent", conn)
+            conn.close("internal error")
 
     def _flush_at_leisure(self) -> bool:
         self.flush()

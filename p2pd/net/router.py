@@ -73,7 +73,7 @@ class SealedRouter:
         self._guard: ListenerGuard | None = None
         self._plain = memoryview(bytearray(limits.MAX_LISTENER_FRAME + 64))
         self._buffers = Buffers(limits.MAX_DIALER_FRAME, SPARE_BUFFERS)
-        self._drafts = Drafts(reactor, self._buffers, self._transmit, self._rekey)
+        self._drafts = Drafts(reactor, self._buffers, self._put, self._rekey)
         self._unix_time = time.time
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -224,8 +224,7 @@ class SealedRouter:
         keys.met(established.device_id, secret, conn.host)
         self._admission.proved(conn.host, now)
         conn.responder, conn.secret = None, secret
-        conn.device_id = established.device_id
-        conn.info = established.info
+        conn.device_id, conn.info = established.device_id, established.info
         if left := self._banned(conn.device_id, conn.host):
             self._refuse(conn, Refusal.BANNED, "banned", int(min(left, limits.BAN_TOLD_SECONDS)) + 1)
             return
@@ -247,12 +246,12 @@ class SealedRouter:
 
     def send(self, conn: Conn, header: bytes, payload: bytes | bytearray | memoryview) -> None:
         """See Conn.send."""
-        if conn.closed or conn.session is None:
+        if conn.closed or (session := conn.session) is None:
             return
         if record_size(len(header), len(payload)) < COPY_BELOW:
             now = self.reactor.clock()
             self._rekey(conn, now)
-            self._transmit(conn, conn.session.seal(header, payload, now=now))
+            self._transmit(conn, session.seal(header, payload, now=now))
             return
         draft = self.draft(conn, header, len(payload))
         draft.payload[:] = payload
@@ -269,6 +268,11 @@ class SealedRouter:
 
     def _transmit(self, conn: Conn, record: bytes | memoryview) -> None:
         self._drafts.flush()
+        self._put(conn, record)
+
+    def _put(self, conn: Conn, record: bytes | memoryview) -> None:
+        if conn.closed:  # as what was sent before it may have done
+            return
         if conn.backlog:
             self._keep(conn, record)
         elif not self._try_send(conn, record):
@@ -277,8 +281,6 @@ class SealedRouter:
             self.reactor.later(RETRY_SECONDS, self._retry, conn, RETRY_SECONDS)
 
     def _keep(self, conn: Conn, record: bytes | memoryview) -> None:
-        if conn.closed:
-            return
         if len(conn.backlog) >= BACKLOG:
             self._drop(conn, "does not read")
             return
@@ -329,8 +331,8 @@ class SealedRouter:
 
     def close(self, conn: Conn, reason: str, code: int = 0) -> None:
         """See Conn.close."""
-        session = conn.session
         self._drafts.flush()
+        session = conn.session
         if session is not None and session.state is State.OPEN and not conn.backlog:
             self._try_send(conn, session.seal_close(code, self.reactor.clock()))
         self._drop(conn, reason)
@@ -353,8 +355,7 @@ class SealedRouter:
     def _drop(self, conn: Conn, reason: str) -> None:
         if conn.closed:
             return
-        had_session = conn.session is not None
-        half_open = conn.responder is not None
+        had_session, half_open = conn.session is not None, conn.responder is not None
         self._forget(conn)
         log.info("= %s disconnected: %s", conn, reason)
         if half_open:
@@ -364,8 +365,7 @@ class SealedRouter:
 
     def _forget(self, conn: Conn) -> None:
         conn.closed = True
-        conn.session = None
-        conn.responder = None
+        conn.session = conn.responder = None
         conn.backlog.clear()
         self.conns.pop(conn.rid, None)
         if self._by_descriptor.get(conn.descriptor) is conn:
@@ -383,7 +383,7 @@ class SealedRouter:
 
     def _look_at(self, conn: Conn, now: float, only: NetworkSecret | None) -> None:
         """About once a second: is it still to be there, and does it want a ping?"""
-        if conn.session is None or conn.secret is None:
+        if (session := conn.session) is None or conn.secret is None:
             if now - conn.since > limits.HANDSHAKE_SECONDS:
                 self._drop(conn, "handshake timed out")
             return
@@ -393,8 +393,8 @@ class SealedRouter:
                 self.close(conn, "its key has stopped")
                 return
             keys.met(conn.device_id, conn.secret, conn.host)
-        if conn.session.dead(now):
+        if session.dead(now):
             self._drop(conn, "silent")
-        elif conn.session.ping_due(now) and not conn.backlog:
+        elif session.ping_due(now) and not conn.backlog:
             self._rekey(conn, now)
-            self._transmit(conn, conn.session.seal_ping(now))
+            self._transmit(conn, session.seal_ping(now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,8 +30,10 @@ class Bench:
         self.sent: list[tuple[Any, Any]] = []
         self.drafts = Drafts(self.reactor, self.buffers, self.transmit, self.rekey)  # type: ignore[arg-type]
         self.rekeyed: list[Any] = []
+        self.before: Callable[[Any], object] = lambda conn: None  # something is sent to a connection
 
     def transmit(self, conn: Any, record: Any) -> None:
+        self.before(conn)
         self.sent.append((conn, record))
 
     def rekey(self, conn: Any, now: float) -> None:
@@ -38,7 +41,13 @@ class Bench:
 
     def conn(self, seed: str = "pair") -> Any:
         pair = make_pair(seed)
-        return SimpleNamespace(session=pair.b, closed=False, far=pair.a)
+        conn = SimpleNamespace(session=pair.b, closed=False, far=pair.a)
+
+        def close(reason: str) -> None:
+            conn.closed, conn.session = True, None
+
+        conn.close = close
+        return conn
 
     def draft(self, conn: Any, number: int, octets: int) -> SealedDraft:
         draft = SealedDraft(self.drafts, conn, encode(Block(number)), octets)
@@ -132,3 +141,51 @@ def test_every_buffer_comes_back(bench: Bench, how: str) -> None:
 def test_what_no_record_can_hold_is_refused(bench: Bench) -> None:
     with pytest.raises(LocalProtocolError, match="too long"):
         bench.draft(bench.conn(), 1, 2 * MIB)
+
+
+def test_who_is_told_of_an_end_while_records_are_sent_does_not_come_before_them(bench: Bench) -> None:
+    gone, other = bench.conn("gone"), bench.conn("other")
+    told = encode(Block(9))
+
+    def before(conn: Any) -> None:
+        if conn is gone and not gone.closed:
+            gone.close("gone")
+            bench.drafts.flush()
+            bench.transmit(other, other.session.seal(told, b"\x09", now=0.0))
+
+    bench.before = before
+    bench.draft(gone, 1, MIB).send()
+    bench.draft(other, 2, MIB).send()
+    bench.drafts.flush()
+    bench.sent = [(conn, record) for conn, record in bench.sent if conn is other]
+    assert bench.arrived() == [(2, MIB), (9, 1)]
+
+
+def test_a_fault_in_sending_one_takes_only_its_connection(bench: Bench) -> None:
+    bad, good = bench.conn("bad"), bench.conn("good")
+
+    def before(conn: Any) -> None:
+        if conn is bad:
+            raise RuntimeError("a fault of ours")
+
+    bench.before = before
+    bench.draft(bad, 1, MIB).send()
+    bench.draft(good, 2, MIB).send()
+    bench.drafts.flush()
+    assert bad.closed
+    assert not good.closed
+    assert bench.arrived() == [(2, MIB)]
+
+
+def test_what_cannot_be_sealed_ends_its_connections(bench: Bench) -> None:
+    conns = [bench.conn("one"), bench.conn("two")]
+    bench.draft(conns[0], 1, MIB).send()
+    bench.drafts._laid[0].sealing.token.release()
+    bench.draft(conns[1], 2, MIB).send()
+    bench.drafts.flush()
+    assert all(conn.closed for conn in conns)
+    assert not bench.sent
+    later = bench.conn("later")
+    bench.draft(later, 3, MIB).send()
+    bench.drafts.flush()
+    assert bench.arrived() == [(3, MIB)]

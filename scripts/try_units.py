@@ -87,7 +87,10 @@ def install(root: Path) -> None:
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     run(*pip, "wheel", "--no-deps", "--wheel-dir", wheels, source)
     platforms = [f"--platform=manylinux_2_{minor}_x86_64" for minor in range(17, GLIBC)]
-    platforms += ["--platform=manylinux2014_x86_64"]
+    platforms += [
+        "--platform=manylinux2014_x86_64",
+        "--platform=linux_x86_64",
+    ]  # the last is p2pd's own, with its native part
     only = ("--only-binary=:all:", f"--python-version={python}")
     run(*pip, "download", *only, *platforms, "--dest", wheels, *wheels.glob("p2pd-*.whl"))
     run("chroot", root, "python3", "-m", "venv", "/opt/p2pd")

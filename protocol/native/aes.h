@@ -73,7 +73,8 @@ INLINE void cbc(int n, Chain chains[], size_t blocks)
         chains[l] = own[l];
 }
 
-static TARGET __attribute__((noinline)) void encrypt(Chain chains[], int n, size_t blocks)
+/* Not "encrypt": musl and macOS have one in unistd.h. */
+static TARGET __attribute__((noinline)) void cbc_encrypt(Chain chains[], int n, size_t blocks)
 {
     switch (n) {
     case 1: cbc(1, chains, blocks); break;
@@ -135,7 +136,7 @@ static __attribute__((target("avx512f,vaes"), noinline)) void decrypt_wide(
 static int wide_aes; /* set once, when the module is loaded */
 
 /* `blocks` blocks behind the IV at `iv` to `out`, with the round keys of encryption. */
-static TARGET void decrypt(const __m128i keys[11], const uint8_t *iv, size_t blocks, uint8_t *out)
+static TARGET void cbc_decrypt(const __m128i keys[11], const uint8_t *iv, size_t blocks, uint8_t *out)
 {
     __m128i k[11], before = _mm_loadu_si128((const __m128i *)iv);
     const uint8_t *from = iv + 16;

@@ -152,7 +152,7 @@ static TARGET void seal_lanes(Lane lanes[], int n)
             from[l] = busy[l]->token + busy[l]->hashed;
         }
         encrypt_and_hash(chains, shas, from, count, blocks);
-        encrypt(chains, count, step / 16 - 4 * blocks);
+        cbc_encrypt(chains, count, step / 16 - 4 * blocks);
         for (int l = 0; l < count; l++) {
             last[busy[l] - lanes] = chains[l].last;
             busy[l]->hashed += 64 * blocks;
@@ -177,7 +177,7 @@ static TARGET ptrdiff_t open_lane(Lane *lane, uint8_t *out)
         differs |= mac[i] ^ lane->token[HEAD + lane->cipher + i];
     if (differs)
         return -1;
-    decrypt(lane->aes, lane->token + HEAD - 16, lane->cipher / 16, out);
+    cbc_decrypt(lane->aes, lane->token + HEAD - 16, lane->cipher / 16, out);
     const uint8_t padding = out[lane->cipher - 1];
     if (padding < 1 || padding > 16)
         return -2;

@@ -45,12 +45,7 @@ def give_way(nice: int) -> None:
     """Lets other programs go first when the cores are busy, the more so the higher `nice` is: a transfer takes all there is, and
     whoever types a command should not wait for it. Threads that are started later inherit it. What a service manager set further
     stays.
-
-    Batch scheduling (sched(7)): a thread that wakes up does not push another of ours off its core. With the usual one the threads
-    that carry octets interrupted those that seal and open thousands of times in a second, each time with cold caches.
     """
-    with suppress(OSError):  # a container may forbid either; a matter of manners, not of work
+    with suppress(OSError):  # a container may forbid it; a matter of manners, not of work
         if hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
-        if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

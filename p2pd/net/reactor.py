@@ -26,7 +26,8 @@ Callback = Callable[..., object]
 Then = Callable[[Any, BaseException | None], object]
 """Called with (result, None) or (None, error), on the reactor's thread."""
 
-LANES = 2  # threads for work that waits for a disk: one writes while another is told to
+LANES = 2  # threads for work that waits for a disk
+LANE_FULL = 8  # works in one lane before the next is used: a quick disk needs one, and each thread more has to be woken
 
 
 class Timer:
@@ -73,6 +74,8 @@ class Reactor:
         self._counter = itertools.count()
         self._works: list[Callable[[], bool]] = []
         self._lanes: list[ThreadPoolExecutor] = []
+        self._in_lane = [0] * LANES  # works that have not run, as far as this thread knows
+        self._lane_of: dict[int, tuple[int, int]] = {}  # key -> its lane, and how many of those are its own
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -145,7 +148,28 @@ class Reactor:
         """
         if not self._lanes:
             self._lanes = [ThreadPoolExecutor(1, f"{self.name}-disk") for _ in range(LANES)]
-        return self._submit(self._lanes[key % LANES], work, then)
+        lane, own = self._lane_of.get(key) or (self._choose_lane(), 0)
+        self._lane_of[key] = (lane, own + 1)
+        self._in_lane[lane] += 1
+
+        def ran(result: Any, error: BaseException | None) -> None:
+            self._leave_lane(key)
+            then(result, error)
+
+        return self._submit(self._lanes[lane], work, ran)
+
+    def _choose_lane(self) -> int:
+        if self._in_lane[0] < LANE_FULL:
+            return 0
+        return min(range(LANES), key=self._in_lane.__getitem__)
+
+    def _leave_lane(self, key: int) -> None:
+        lane, own = self._lane_of[key]
+        self._in_lane[lane] -= 1
+        if own > 1:
+            self._lane_of[key] = (lane, own - 1)
+        else:
+            del self._lane_of[key]
 
     def _submit(self, executor: Executor, work: Callable[[], Any], then: Then) -> Future[None]:
         def run() -> None:

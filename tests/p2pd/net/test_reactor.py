@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import zmq
 
-from p2pd.net.reactor import Reactor
-from tests.fakes.reactors import Box, Clock
+from p2pd.net.reactor import LANE_FULL, Reactor
+from tests.fakes.reactors import Box, Clock, until
 
 
 class Bench:
@@ -243,6 +243,39 @@ def test_works_of_one_key_keep_their_order_in_other_threads(bench: Bench) -> Non
     assert seen.wait(50) == [(number, "bench") for number in range(50)]
     assert order == list(range(50))
     assert all(future.done() for future in futures)
+
+
+def test_a_second_thread_is_used_when_the_first_has_enough(bench: Bench) -> None:
+    gates = {key: threading.Event() for key in range(LANE_FULL + 2)}
+    ran: Box[tuple[int, int]] = Box()
+    bench.reactor.start()
+
+    def work(key: int) -> None:
+        assert gates[key].wait(10)
+        ran.put((key, threading.get_ident()))
+
+    def submit(*keys: int) -> None:
+        for key in keys:
+            bench.reactor.in_order(key, lambda key=key: work(key), lambda result, error: None)
+
+    def lanes() -> list[int]:
+        return list(bench.reactor._in_lane)
+
+    bench.reactor.call(submit, *range(LANE_FULL + 1))
+    until(lambda: lanes() == [LANE_FULL, 1])
+    gates[LANE_FULL].set()
+    ((key, second),) = ran.wait(1)
+    assert key == LANE_FULL
+    until(lambda: lanes() == [LANE_FULL, 0])
+    bench.reactor.call(submit, 0)  # where its first one is, although that lane is full
+    until(lambda: lanes() == [LANE_FULL + 1, 0])
+    for gate in gates.values():
+        gate.set()
+    first = {thread for key, thread in ran.wait(LANE_FULL + 2) if key != LANE_FULL}
+    assert len(first) == 1
+    assert second not in first
+    until(lambda: lanes() == [0, 0])
+    assert bench.reactor._lane_of == {}
 
 
 def test_a_work_in_order_that_fails_tells_why_and_the_next_goes_on(bench: Bench) -> None:

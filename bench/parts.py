@@ -30,13 +30,25 @@ from p2pctl.units import parse_size
 from p2pd.net.buffers import Buffers
 from p2pd.net.context import make_context, tune_malloc
 from p2pd.net.options import Kind, apply
-from protocol.fernet import IV_SIZE, TokenKey, room_to_open, token_size
+from protocol.fernet import (
+    IV_SIZE,
+    PLAIN_AT,
+    Opening,
+    Sealing,
+    TokenKey,
+    open_all,
+    room_to_open,
+    seal_all,
+    token_size,
+)
+from protocol.lanes import STEP
 
 SYNC_OCTETS = 64 * MIB
 WINDOW = 8  # blocks asked for and not yet received, as a download of that speed has
 ROUNDS = 3
-SENDER = ("read", "seal", "send")
-RECEIVER = ("receive", "open", "BLAKE3", "write")
+SEAL, OPEN = f"seal, {STEP} at a time", f"open, {STEP} at a time"
+SENDER = ("read", SEAL, "send")
+RECEIVER = ("receive", OPEN, "BLAKE3", "write")
 
 
 def per_block(work: Callable[[], object], count: int) -> float:
@@ -66,6 +78,26 @@ def open_token(count: int) -> float:
     key.seal_parts(memoryview(token), (HEADER, os.urandom(MIB)), os.urandom(IV_SIZE), 0)
     out = memoryview(bytearray(room_to_open(len(token))))
     return per_block(lambda: key.open_into(token, out), count)
+
+
+def together(count: int) -> dict[str, float]:
+    """Sealing and opening as a daemon does both: lanes.STEP blocks at a time, each in a buffer of its own."""
+    key = TokenKey(os.urandom(32))
+    plain = len(HEADER) + MIB
+    tokens = [memoryview(bytearray(token_size(plain))) for _ in range(STEP)]
+    for token in tokens:
+        key.lay_head(token, os.urandom(IV_SIZE), 0)
+        token[PLAIN_AT : PLAIN_AT + plain] = os.urandom(plain)
+    sealing = [Sealing(key, token, plain) for token in tokens]
+    outs = [memoryview(bytearray(room_to_open(len(token)))) for token in tokens]
+    opening = [Opening(key, token, out) for token, out in zip(tokens, outs, strict=True)]
+    found = {
+        SEAL: per_block(lambda: seal_all(sealing), count // STEP) / STEP,
+        OPEN: per_block(lambda: open_all(opening), count // STEP) / STEP,
+    }
+    if None in open_all(opening):
+        raise RuntimeError("a token that was made cannot be opened")
+    return found
 
 
 def hashed(count: int) -> float:
@@ -169,6 +201,7 @@ def measure(directory: Path, count: int) -> dict[str, float]:
         "seal": per_block(sealer(), count),
         **network(count),
         "open": open_token(count),
+        **together(count),
         "BLAKE3": hashed(count),
         **writes(directory / "target.bin", count),
     }

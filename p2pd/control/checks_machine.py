@@ -216,7 +216,7 @@ async def sealing(patient: Patient) -> list[Finding]:
     message = "blocks are sealed and opened one at a time, without the native part"
     if not _can_build():
         return [Finding(OK, f"{message}: it is for x86-64 processors with AES and SHA instructions")]
-    hint = "transfers take half as much of the processor with it: install a C compiler and Python's headers, then p2pd again"
+    hint = "transfers take a third less of the processor with it: install a C compiler and Python's headers, then p2pd again"
     return [Finding(WARN, message, hint)]
 
 

@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 from p2pd.engine.download import DownloadState
-from p2pd.net.bridge import post, run_on
+from p2pd.net.bridge import post, run_on, settle
 from p2pd.peer.attempt import Services
 from p2pd.peer.driver import Driver
+from p2pd.peer.fetch import ManifestFetch
 from p2pd.peer.owner import Owner
 from p2pd.storage.checking import mend
 from p2pd.storage.hashing import FileChanged, Stamp
@@ -26,6 +27,7 @@ from p2pd.storage.state import State
 from p2pd.storage.state_mending import Mending
 from protocol.display import safe
 from protocol.errors import Fault
+from protocol.limits import MAX_MANIFEST
 from protocol.manifest import Manifest
 from protocol.names import PART_SUFFIX
 
@@ -98,6 +100,27 @@ class Mender:
         finally:
             space.release(name)
             root.close()
+
+    async def manifest(self, content_id: bytes) -> Manifest:
+        """That of a content that this daemon knows by its id alone, from the swarm. Raises Fault network."""
+        services = self._services
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Manifest] = loop.create_future()
+
+        def done(manifest: Manifest) -> None:
+            settle(loop, found, manifest)
+
+        fetch = ManifestFetch(content_id, Manifest.decode, MAX_MANIFEST, done, lambda peer, lost: None)
+        hopeful = time.monotonic()
+        try:
+            while not found.done():
+                problem = await services.finder.offer(content_id, fetch)
+                await asyncio.wait({found}, timeout=services.finder.interval)
+                if not found.done() and time.monotonic() - max(hopeful, fetch.progress_at) >= HOPE_SECONDS:
+                    raise problem or Fault("network", "nobody who is reachable now gives the damaged pieces")
+            return found.result()
+        finally:
+            await run_on(services.reactor, fetch.stop)
 
     def _write(self, mending: Mending, side: PartFile) -> None:
         store = self._services.store

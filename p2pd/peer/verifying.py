@@ -11,26 +11,28 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from p2pd.peer.mending import Mender
 from p2pd.peer.shares import Shares
 from p2pd.storage.checking import bad_pieces
-from p2pd.storage.hashing import Cancelled, FileChanged, Stamp, open_shared, stamp_of
+from p2pd.storage.hashing import Cancelled, FileChanged, Stamp, hash_file, open_shared, stamp_of
 from p2pd.storage.state import Download, Share, State
 from protocol.bitfield import Bitfield
+from protocol.collection import Collection
 from protocol.control import Reference, parse_reference
 from protocol.display import quoted, safe
 from protocol.errors import Fault
-from protocol.manifest import Manifest
+from protocol.manifest import Manifest, piece_count
 
 log = logging.getLogger("p2pd.peer.verifying")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One file to verify. `stamp` is what was recorded of it, None when that is not known; `group` the name and id of its folder."""
+    """One file to verify. `stamp` is what was recorded of it, None when that is not known; `finished_at` then when it was complete, so that
+    a file that is younger was written to by somebody. `group`: name, path and id of its folder."""
 
     kind: str  # share, folder, download, or part: an unfinished download
     name: str
@@ -42,6 +44,7 @@ class Target:
     share: Share | None = None
     download: Download | None = None
     group: tuple[str, ...] = ()
+    finished_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class Verdict:
     pieces: int = 0
     bad: list[int] = field(default_factory=list)
     fault: Fault | None = None  # why it is not good, or was not repaired
+    whole: bool = False  # which pieces are bad is not known without the manifest
 
 
 class Run:
@@ -128,11 +132,34 @@ class Verifier:
                     group=group,
                 )
                 found.setdefault((path, member.content_id), target)
+        shared = {one.group[1:] for one in found.values() if one.group}
         for row in self._store.list_downloads():
-            one = _of_download(row)
-            if one is not None:
-                found.setdefault((one.path, one.content_id), one)
+            if row.files and (row.path, row.content_id.hex()) not in shared:
+                for one in self._of_tree(row):
+                    found.setdefault((one.path, one.content_id), one)
+            elif (single := _of_download(row)) is not None:
+                found.setdefault((single.path, single.content_id), single)
         return list(found.values())
+
+    def _of_tree(self, row: Download) -> Iterator[Target]:
+        """The files of a folder that was downloaded and is not shared."""
+        octets = self._store.manifest(row.content_id)
+        if row.state != "done" or row.path is None or octets is None:
+            return
+        group = (row.name, row.path, row.content_id.hex())
+        for file in Collection.decode(octets, row.content_id).files:
+            yield Target(
+                "download",
+                f"{row.name}/{file.path}",
+                os.path.join(row.path, file.path),
+                file.content_id,
+                None,
+                file.size,
+                None,
+                download=row,
+                group=group,
+                finished_at=row.finished_at,
+            )
 
     def find(self, text: str) -> list[Target]:
         """The targets that a reference, a transfer id or an absolute path means. Raises Fault not_found, usage."""
@@ -141,7 +168,7 @@ class Verifier:
             path = os.path.realpath(text)
             found = [one for one in every if path in (one.path, *one.group[1:2])]
         elif text.startswith("t-"):
-            found = [one for one in every if one.download is not None and one.download.transfer_id == text]
+            found = self._of_transfer(every, text)
         else:
             found = []
         if not found:
@@ -153,6 +180,20 @@ class Verifier:
                 "p2pctl list and p2pctl transfers show what is",
             )
         return found
+
+    def _of_transfer(self, every: list[Target], transfer_id: str) -> list[Target]:
+        """What a download is, or has become: a share, or the files of a shared folder."""
+        found = [one for one in every if one.download is not None and one.download.transfer_id == transfer_id]
+        rows = [row for row in self._store.list_downloads() if row.transfer_id == transfer_id and row.path]
+        if found or not rows:
+            return found
+        path, content_id = os.path.realpath(rows[0].path or ""), rows[0].content_id
+        folder = (path, content_id.hex())
+        return [
+            one
+            for one in every
+            if (one.path, one.content_id) == (path, content_id) or one.group[1:] == folder
+        ]
 
     # -- one run ------------------------------------------------------------------------------------------
 
@@ -166,7 +207,7 @@ class Verifier:
                 run.begin(target)
                 verdict = await self._verify(run, target)
                 self._note(verdict)
-                if verdict.bad and (repair if verdict.state == "damaged" else restore):
+                if (verdict.bad or verdict.whole) and (repair if verdict.state == "damaged" else restore):
                     run.stage = "repairing"
                     await self._repair(verdict)
                 run.end(target)
@@ -174,9 +215,7 @@ class Verifier:
 
     async def _verify(self, run: Run, target: Target) -> Verdict:
         octets = self._store.manifest(target.content_id)
-        if octets is None:
-            return Verdict(target, "unknown", fault=Fault("failure", "its manifest is not known any more"))
-        manifest = Manifest.decode(octets, target.content_id)
+        manifest = Manifest.decode(octets, target.content_id) if octets is not None else None
         stop = threading.Event()
         reading = asyncio.ensure_future(asyncio.to_thread(_look, target, manifest, run.read, stop.is_set))
         try:
@@ -205,13 +244,16 @@ class Verifier:
             verdict.state, verdict.fault = "repaired", None
             return
         octets = self._store.manifest(target.content_id)
-        assert octets is not None
-        manifest = Manifest.decode(octets, target.content_id)
         try:
-            stamp = (
-                target.stamp if verdict.state == "damaged" else await asyncio.to_thread(_stamp, target.path)
-            )
-            assert stamp is not None
+            if octets is not None:
+                manifest = Manifest.decode(octets, target.content_id)
+            else:
+                manifest = await self._mender.manifest(target.content_id)
+                verdict.bad = await asyncio.to_thread(_bad, target.path, manifest)
+                bits = sum(1 << piece for piece in verdict.bad)
+            stamp = target.stamp if verdict.state == "damaged" else None
+            if stamp is None:
+                stamp = await asyncio.to_thread(_stamp, target.path)
             await self._mender.mend(target.path, stamp, manifest, bits)
             left = await asyncio.to_thread(_read_again, target.path, manifest, bits)
         except FileChanged as error:
@@ -265,11 +307,16 @@ def _matching(every: list[Target], reference: Reference) -> list[Target]:
 
 
 def _look(
-    target: Target, manifest: Manifest, on_progress: Callable[[int], None], cancelled: Callable[[], bool]
+    target: Target,
+    manifest: Manifest | None,
+    on_progress: Callable[[int], None],
+    cancelled: Callable[[], bool],
 ) -> Verdict:
-    """Reads one file; in a thread."""
+    """Reads one file; in a thread. Without a manifest, as of the files of a folder that was downloaded and is not shared, its content id
+    is computed: then it is told whether it is good, and of a file of one piece which is bad."""
+    count = piece_count(target.size) if manifest is None else manifest.count
     wanted = None
-    if target.download is not None and target.kind == "part":
+    if manifest is not None and target.download is not None and target.kind == "part":
         committed = target.download.committed
         wanted = (
             Bitfield.from_bytes(committed, manifest.count).bits
@@ -280,36 +327,60 @@ def _look(
         fd, stamp = open_shared(target.path)
     except Fault as fault:
         state = "missing" if fault.code == "not_found" else "unreadable"
-        return Verdict(target, state, manifest.count, fault=fault)
+        return Verdict(target, state, count, fault=fault)
     try:
-        bad = bad_pieces(fd, manifest, wanted, on_progress, cancelled)
+        if manifest is not None:
+            bad = bad_pieces(fd, manifest, wanted, on_progress, cancelled)
+            good = not bad
+        else:
+            if hasattr(os, "posix_fadvise"):  # as in bad_pieces
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            good = hash_file(fd, target.size, on_progress, cancelled).content_id == target.content_id
+            bad = 0 if good else int(count == 1)
         if stamp_of(fd) != stamp and target.kind != "part":
             raise FileChanged("written while it was read")
     except FileChanged as error:
         other = Fault("integrity", f"{safe(target.path)} was changed: {error}", _OTHER_HINT)
-        return Verdict(target, "changed", manifest.count, fault=other)
+        return Verdict(target, "changed", count, fault=other)
     except Cancelled:
-        return Verdict(target, "unreadable", manifest.count, fault=Fault("failure", "stopped"))
+        return Verdict(target, "unreadable", count, fault=Fault("failure", "stopped"))
     except Fault as fault:
-        return Verdict(target, "unreadable", manifest.count, fault=fault)
+        return Verdict(target, "unreadable", count, fault=fault)
     finally:
         os.close(fd)
-    pieces = [piece for piece in range(manifest.count) if bad >> piece & 1]
-    if not pieces:
-        return Verdict(target, "good", manifest.count)
-    if target.kind == "part" or (target.stamp is not None and target.stamp == stamp):
+    pieces, whole = [piece for piece in range(count) if bad >> piece & 1], manifest is None
+    if good:
+        return Verdict(target, "good", count)
+    if target.kind == "part" or _untouched(target, stamp):
+        what = (
+            f"{len(pieces)} of {count} pieces of {safe(target.path)} are"
+            if bad
+            else f"{safe(target.path)} is"
+        )
         damage = Fault(
             "integrity",
-            f"{len(pieces)} of {manifest.count} pieces of {safe(target.path)} are damaged",
+            f"{what} damaged",
             "p2pctl verify --repair fetches them again",
         )
-        return Verdict(target, "damaged", manifest.count, pieces, damage)
+        return Verdict(target, "damaged", count, pieces, damage, whole)
     change = Fault("integrity", f"{safe(target.path)} was changed by somebody", _CHANGED_HINT)
-    return Verdict(target, "changed", manifest.count, pieces, change)
+    return Verdict(target, "changed", count, pieces, change, whole)
 
 
 _OTHER_HINT = "download it again, to another name, when the old one is wanted"
 _CHANGED_HINT = "p2pctl verify --repair --restore-changed writes the old octets over the change"
+
+
+def _untouched(target: Target, stamp: Stamp) -> bool:
+    """Nobody wrote to it since it was hashed or finished, as far as its time tells."""
+    if target.stamp is not None:
+        return target.stamp == stamp
+    return target.finished_at is not None and stamp.mtime_ns <= target.finished_at * 1e9
+
+
+def _bad(path: str, manifest: Manifest) -> list[int]:
+    bits = _read_again(path, manifest, (1 << manifest.count) - 1)
+    return [piece for piece in range(manifest.count) if bits >> piece & 1]
 
 
 def _stamp(path: str) -> Stamp:

@@ -120,6 +120,7 @@ def test_a_finished_download_is_mended(tmp_path: Path, share: bool) -> None:
         (verdict,) = await verify(bob, repair=True)
         assert (verdict.state, verdict.bad) == ("repaired", [0, 3])
         assert verdict.target.kind == ("share" if share else "download")
+        assert [verdict.state for verdict in await verify(bob, row.transfer_id)] == ["good"]
         assert path.read_bytes() == DATA
 
     in_swarm(tmp_path, work)
@@ -203,6 +204,56 @@ def test_files_of_a_folder_by_any_name(tmp_path: Path) -> None:
         states = {v.target.name: v.state for v in await verify(bob, repair=True)}
         assert states == {"tree/b.bin": "good", "tree/deep/a.bin": "repaired"}
         assert (folder / "deep/a.bin").read_bytes() == DATA
+
+    in_swarm(tmp_path, work)
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_a_folder_that_was_downloaded_is_verified_and_mended(tmp_path: Path, share: bool) -> None:
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        files = {"deep/a.bin": DATA, "b.txt": b"b" * 99, "empty": b""}
+        collection = await alice.share_folder("tree", files)
+        row = await bob.ended(await bob.begin_folder(collection, share=share))
+        assert row.path is not None
+        top = Path(row.path)
+        name = top.name if share else row.name
+        for ref in (row.transfer_id, str(top), name, collection.content_id.hex()):
+            assert {v.target.name: v.state for v in await verify(bob, ref)} == {
+                f"{name}/{path}": "good" for path in files
+            }
+        rot(top / "deep/a.bin")
+        rot(top / "b.txt", 7)
+        states = {v.target.path: (v.state, v.bad) for v in await verify(bob)}
+        bad_large = [1] if share else []  # its manifest is not kept
+        assert states[str(top / "deep/a.bin")] == ("damaged", bad_large)
+        assert states[str(top / "b.txt")] == ("damaged", [0])
+        assert states[str(top / "empty")] == ("good", [])
+        mended = {v.target.path: (v.state, v.bad) for v in await verify(bob, row.transfer_id, repair=True)}
+        assert mended[str(top / "deep/a.bin")] == ("repaired", [1])
+        assert mended[str(top / "b.txt")] == ("repaired", [0])
+        assert {path: (top / path).read_bytes() for path in files} == files
+        rot(top / "b.txt", 7, later_ns=3600 * 10**9)
+        changed = {v.target.path: v.state for v in await verify(bob, row.transfer_id, repair=True)}
+        assert changed[str(top / "b.txt")] == "changed"
+
+    in_swarm(tmp_path, work)
+
+
+def test_nobody_has_what_a_folder_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mending_module, "HOPE_SECONDS", 0.1)
+
+    async def work(swarm: Swarm) -> None:
+        alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+        collection = await alice.share_folder("tree", {"b.txt": b"b" * 99})
+        row = await bob.ended(await bob.begin_folder(collection, share=False))
+        await swarm.leave(alice)
+        bob.service.downloads._services.finder.interval = 0.05
+        rot(Path(row.path or "") / "b.txt", 7)
+        (verdict,) = await verify(bob, row.transfer_id, repair=True)
+        assert (verdict.state, verdict.bad) == ("damaged", [0])
+        assert verdict.fault is not None
+        assert verdict.fault.code == "network"
 
     in_swarm(tmp_path, work)
 

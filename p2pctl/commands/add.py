@@ -59,6 +59,8 @@ def run(invocation: Invocation) -> int:
         if getattr(values, option) and not values.recursive:
             word = "--exclude" if option == "excludes" else "--hidden"
             raise Fault("usage", f"{word} is for folders", "share a folder with -r")
+    if "" in values.excludes:
+        raise Fault("usage", "--exclude is empty", "is a variable not set?")
     requests = [_request(values, path) for path in paths]
     if not values.no_wait and not values.dry_run:
         invocation.waiting("stopped waiting; hashing and publishing go on", "see: p2pctl list -v")

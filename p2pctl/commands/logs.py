@@ -52,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def _number(text: str) -> int:
     """N of --lines; 0 is nothing of the past. Raises Fault usage."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Fault("usage", f"--lines: {text!r} is not a number")
+        raise Fault("usage", f"{text!r} is not a number")
     return int(text)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from p2pctl.render import View
 from protocol.errors import Fault
 
@@ -16,18 +18,22 @@ if TYPE_CHECKING:
 EXAMPLES = """
 p2pctl remove example.txt
 p2pctl remove 7f3a91c2
+p2pctl remove ./example.txt
 p2pctl remove name:deadbeef
 """
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "refs", metavar="REF", nargs="+", help="a shared file: id, 8 or more digits of it, or name"
+        "refs",
+        metavar="REF",
+        nargs="+",
+        help="what is shared: id, 8 or more digits of it, name, or path (./NAME, /WHOLE/PATH)",
     )
 
 
 def run(invocation: Invocation) -> int:
-    refs: list[str] = invocation.values.refs
+    refs = [by_path(ref) for ref in invocation.values.refs]
     output = invocation.output
     for index, answer in invocation.client.each("remove", [{"ref": ref} for ref in refs]):
         if isinstance(answer, Fault):
@@ -35,6 +41,11 @@ def run(invocation: Invocation) -> int:
         else:
             output.show(VIEW, [answer])
     return output.finish(VIEW, len(refs))
+
+
+def by_path(ref: str) -> str:
+    """What begins with `./` or `../` is a path here, which the daemon knows as a whole one; anything else is as it was written."""
+    return os.path.abspath(ref) if ref.startswith(("./", "../")) or ref in (".", "..") else ref
 
 
 def _human(output: Output, items: list[dict[str, Any]]) -> None:

@@ -39,13 +39,13 @@ def run(invocation: Invocation) -> int:
         "rescan", {"path": path}, lambda event: invocation.progress.event(0, values.path or "folders", event)
     )
     invocation.progress.close()
-    output.page(VIEW, answer)
+    output.page(VIEW if path is None else FILE, answer)
     failed = sum(report_failed(output, item) for item in answer["items"])
     missing = answer.get("failed") or ()
     total = len(answer["items"]) + len(missing) + failed
     for one in missing:
         output.fail(str(one.get("subject")), fault_of(one), max(2, total))
-    return output.finish(VIEW, max(1, total))
+    return output.finish(VIEW if path is None else FILE, max(1, total))
 
 
 def _human(output: Output, items: list[dict[str, Any]]) -> None:
@@ -64,31 +64,31 @@ def _human(output: Output, items: list[dict[str, Any]]) -> None:
 
 FEW = 20  # paths of a kind that are shown without -v
 
-VIEW = View(
-    (
-        "id",
-        "name",
-        "path",
-        "size_bytes",
-        "files",
-        "state",
-        "new_count",
-        "changed_count",
-        "vanished_count",
-        "failed_count",
-    ),
+COLUMNS = (
     "id",
-    _human,
-    "no folders are shared",
-    more=(
-        "sha256",
-        "shared_at",
-        "new",
-        "changed",
-        "vanished",
-        "previous_id",
-        "left_out",
-        "left_out_count",
-        "failed",
-    ),
+    "name",
+    "path",
+    "size_bytes",
+    "files",
+    "state",
+    "new_count",
+    "changed_count",
+    "vanished_count",
+    "failed_count",
 )
+
+MORE = (
+    "sha256",
+    "shared_at",
+    "new",
+    "changed",
+    "vanished",
+    "previous_id",
+    "left_out",
+    "left_out_count",
+    "failed",
+)
+
+VIEW = View(COLUMNS, "id", _human, "no folders are shared", MORE)
+FILE = View(COLUMNS, "id", _human, "that is a single file, not a folder; it was looked at", MORE)
+"""Of a path: what is shared there and is no folder has no item."""

@@ -48,11 +48,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--require", action="store_true", help="exit 4 when nothing is found")
 
 
+def extension(text: str | None) -> str | None:
+    """The value of --ext without its dot. Raises Fault usage for an empty one."""
+    if text is not None and not text.removeprefix("."):
+        raise Fault("usage", "--ext is empty", "is a variable not set?")
+    return None if text is None else text.removeprefix(".")
+
+
 def run(invocation: Invocation) -> int:
     values, output = invocation.values, invocation.output
     params = {
         "text": " ".join(values.text),
-        "ext": values.ext.removeprefix(".") if values.ext else None,
+        "ext": extension(values.ext),
         "min_size_bytes": values.min_size,
         "max_size_bytes": values.max_size,
         "sort": values.sort,

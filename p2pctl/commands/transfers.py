@@ -78,7 +78,10 @@ def _states(text: str | None) -> list[str] | None:
     states = [word.strip() for word in text.split(",")]
     for state in states:
         if state not in STATES:
-            raise Fault("usage", f"there is no state {state!r}", f"states: {', '.join(STATES)}")
+            from protocol.nearest import hint
+
+            near = hint(state, STATES, f"states: {', '.join(STATES)}")
+            raise Fault("usage", f"there is no state {state!r}", near)
     return states
 
 

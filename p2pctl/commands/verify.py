@@ -5,6 +5,7 @@ The daemon stops reading when this process ends; what was repaired by then stays
 
 from __future__ import annotations
 
+from p2pctl.commands.remove import by_path
 from p2pctl.exitcodes import OK
 from p2pctl.render import View, note
 from p2pctl.units import format_size
@@ -38,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "refs",
         metavar="REF",
         nargs="*",
-        help="id, 8 or more digits of it, sha256:HEX, name, absolute path or transfer",
+        help="id, 8 or more digits of it, sha256:HEX, name, path (./NAME, /WHOLE/PATH) or transfer",
     )
     parser.add_argument("--all", action="store_true", help="all that is shared and was downloaded here")
     parser.add_argument("--repair", action="store_true", help="fetch damaged pieces again from the swarm")
@@ -68,7 +69,7 @@ def run(invocation: Invocation) -> int:
         "stopped verifying; what was repaired stays so", "p2pctl verify begins again from the start"
     )
     params = {
-        "refs": values.refs or None,
+        "refs": [by_path(ref) for ref in values.refs] or None,
         "all": values.all,
         "repair": values.repair,
         "restore_changed": values.restore_changed,

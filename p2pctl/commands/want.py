@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from p2pctl import transfer
 from p2pctl.commands.download import target
+from p2pctl.commands.search import extension
 from p2pctl.commands.wants import COLUMNS
 from p2pctl.render import View, note
 from p2pctl.units import parse_rate, parse_size
@@ -25,6 +26,9 @@ p2pctl want 7f3a91c2 --wait
 p2pctl want sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 path=$(p2pctl -q want name:report.pdf --wait --timeout 8h) || exit
 """
+
+UNHEARD = ("auth", "refused")
+"""No tracker listens to this device: nothing comes until a person has done something."""
 
 EXISTS = ("fail", "rename", "overwrite")
 
@@ -62,7 +66,7 @@ def run(invocation: Invocation) -> int:
         )
     params = {
         "text": " ".join(values.text),
-        "ext": values.ext.removeprefix(".") if values.ext else None,
+        "ext": extension(values.ext),
         "min_size_bytes": values.min_size,
         "max_size_bytes": values.max_size,
         "directory": directory,
@@ -74,12 +78,21 @@ def run(invocation: Invocation) -> int:
     }
     item = invocation.client.call("want", params)
     if not values.wait:
+        if item.get("state") == "wanted" and item.get("error"):
+            output.warn(f"{fault_of(item['error']).message}; {item.get('want')} stays wanted")
         output.show(VIEW, [item])
         return output.finish(VIEW)
     name = str(item.get("want"))
     try:
         _come(invocation, item, name)
     except Fault as fault:
+        if fault.code in UNHEARD:
+            raise Fault(
+                fault.code,
+                f"{fault.message}; {name} stays wanted",
+                fault.hint,
+                {**fault.details, "want": name},
+            ) from fault
         if fault.code not in transfer.GOES_ON:
             raise
         stays = "stays wanted" if fault.code == "timeout" else "stays wanted, also when p2pd starts again"

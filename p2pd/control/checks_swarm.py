@@ -27,22 +27,24 @@ def trackers(patient: Patient) -> list[TrackerClient]:
 
 
 async def reachable_trackers(patient: Patient) -> list[Finding]:
-    """A connection to each tracker."""
-    found = []
-    for tracker in trackers(patient):
-        if tracker.state == "connected":
-            found.append(Finding(OK, f"connected to the tracker at {tracker.endpoint}"))
-        elif tracker.state == "wrong_password":
-            found.append(Finding(OK, f"the tracker at {tracker.endpoint} answers"))
-        elif tracker.error is not None:
-            found.append(Finding(FAIL, tracker.error.message, tracker.error.hint))
-        else:
-            found.append(
-                Finding(
-                    WARN, f"not connected yet to the tracker at {tracker.endpoint}", "try again in a moment"
-                )
-            )
-    return found
+    """Each tracker is connected and answers."""
+    return list(await asyncio.gather(*(_answers(tracker) for tracker in trackers(patient))))
+
+
+async def _answers(tracker: TrackerClient) -> Finding:
+    if tracker.state == "connected":
+        if tracker.features & Feature.CHECKS:
+            try:
+                await _clock(tracker)
+            except Fault as fault:  # it hangs: the end of its connection comes later
+                if fault.code != "refused":
+                    return Finding(FAIL, fault.message, "is its p2pd, or its machine, stopped or overloaded?")
+        return Finding(OK, f"connected to the tracker at {tracker.endpoint}")
+    if tracker.state == "wrong_password":
+        return Finding(OK, f"the tracker at {tracker.endpoint} answers")
+    if tracker.error is not None:
+        return Finding(FAIL, tracker.error.message, tracker.error.hint)
+    return Finding(WARN, f"not connected yet to the tracker at {tracker.endpoint}", "try again in a moment")
 
 
 async def same_key(patient: Patient) -> list[Finding]:

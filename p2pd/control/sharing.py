@@ -191,6 +191,18 @@ class Sharing:
             raise Fault("ambiguous", message, "name one by its path", {"matches": found})
         return matches[0] if matches else None
 
+    def _folder_with(self, ref: str) -> Folder | None:
+        """The folder that holds the file of this path, or of this name in the swarm."""
+        store = self._peer().store
+        for folder in store.list_folders():
+            for top in (folder.name, folder.path):
+                path = ref.removeprefix("name:").removeprefix(f"{top}/")
+                if f"{top}/{path}" == ref.removeprefix("name:") and any(
+                    member.path == path for member in store.members(folder.folder_id)
+                ):
+                    return folder
+        return None
+
     def _own_share(self, ref: str) -> Share:
         reference = parse_reference(ref)
         matches = self._peer().finder.own(reference)
@@ -200,6 +212,12 @@ class Sharing:
                 for share in self._peer().store.list_shares()
                 if reference.text in (share.name, share.path)
             ]
+        if not matches and (folder := self._folder_with(ref)) is not None:
+            raise Fault(
+                "usage",
+                f"{quoted(ref)} is shared as a part of the folder {quoted(folder.name)}, and cannot be removed alone",
+                "share the folder again with --exclude PATH, or remove it as a whole",
+            )
         if not matches:
             raise Fault("not_found", f"{quoted(ref)} is not shared here", "p2pctl list shows what is")
         if (

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from p2pd.control import params as read_params
 from p2pd.control.fetching import POLICIES
-from p2pd.control.items import HINTS, Item, timestamp
+from p2pd.control.items import HINTS, Item, fault_item, timestamp
 from p2pd.control.pages import cut, page
 from p2pd.control.searching import query_of
 from p2pd.control.server import Method, Progress
@@ -99,7 +99,9 @@ class Wanting:
             share=peer.share_downloads if asked.share is None else asked.share,
             limit=asked.limit_bytes_per_s or 0,
         )
-        return self._item(peer.wants.add(spec))
+        stored = peer.wants.add(spec)
+        await peer.finder.settle()
+        return self._item(peer.wants.get(stored.want))
 
     async def wants(self, params: dict[str, Any], progress: Progress) -> Item:
         """What is waited for; with `all` also what came of those that are over."""
@@ -119,10 +121,14 @@ class Wanting:
         return {**item, "changed": wants.drop(asked.want)}
 
     async def await_want(self, params: dict[str, Any], progress: Progress) -> Item:
-        """Answers when it has become a download, or failed. Raises Fault not_found, also when it is given up meanwhile."""
+        """Answers when it has become a download, or failed. Raises Fault not_found, also when it is given up meanwhile; auth or refused
+        while no tracker listens to this device."""
         asked = read_params.read(One, params)
         wants = self._peer().wants
+        await self._peer().finder.settle()
         while (stored := wants.get(asked.want)).state == WANTED:
+            if (trouble := wants.trouble()) is not None:
+                raise trouble
             await progress({"want": stored.want, "what": Spec.read(stored.spec).what, "state": stored.state})
             await wants.changed(PROGRESS_SECONDS)
         return self._item(stored)
@@ -146,6 +152,8 @@ class Wanting:
                 "message": stored.error or "",
                 "hint": HINTS.get(stored.error_code, ""),
             }
+        elif stored.state == WANTED:
+            error = fault_item(self._peer().wants.trouble())
         return {
             "want": stored.want,
             "what": spec.what,

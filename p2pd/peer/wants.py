@@ -135,6 +135,14 @@ class Wants:
         """Those that wait, or all that are remembered; the oldest first."""
         return self._store.wants(waiting)
 
+    def trouble(self) -> Fault | None:
+        """Why nothing can come, when no tracker is left to ask and a person must do something about it: another key, a refusal."""
+        if any(tracker.state in ("connected", "connecting") for tracker in self._trackers):
+            return None
+        states = ("wrong_password", "refused")
+        faults = [tracker.error for tracker in self._trackers if tracker.state in states and tracker.error]
+        return min(faults, key=lambda fault: fault.code != "auth", default=None)
+
     def poke(self) -> None:
         """Something has changed: what is wanted, or at which trackers."""
         self._news.set()

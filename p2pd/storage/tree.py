@@ -169,6 +169,8 @@ class _Walker:
             self._enter(fd, name, path, depth)
         elif status.st_size > MAX_FILE:
             self._leave(path, "larger than 1 TiB", True)
+        elif not os.access(name, os.R_OK, dir_fd=fd):
+            self._leave(path, "no permission to read it", True)
         else:
             self.tree.files.append(Found(path, stamp_from(status)))
             self._count()

@@ -192,6 +192,9 @@ class TestFolders:
         )
         daemon.on["rescan"] = {"items": [failed], "next": None, "partial": False, "warnings": []}
         assert p2pctl("rescan").status == 12
+        daemon.on["rescan"] = {"items": [], "next": None, "partial": False, "warnings": []}
+        assert "no folders are shared" in p2pctl("rescan").err
+        assert "no folders" not in p2pctl("rescan", "/d/file").err
 
     def test_rescan_of_folders_some_of_which_fail(self, daemon: Daemon, p2pctl: Run) -> None:
         counts = {

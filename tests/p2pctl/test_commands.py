@@ -73,6 +73,33 @@ def test_an_ambiguous_reference_lists_the_matches(daemon: Daemon, p2pctl: Run) -
     assert p2pctl("--json", "info", "7f3a91c2").error["details"] == {"matches": matches}
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["add", "-r", ".", "--exclude", ""], "--exclude is empty"),
+        (["search", "x", "--ext", ""], "--ext is empty"),
+        (["want", "x", "--ext", "."], "--ext is empty"),
+        (["logs", "-n", "-5"], "--lines: '-5' is not a number"),
+        (["transfers", "--state", "paussed"], "there is no state 'paussed'\n  hint: did you mean paused?"),
+    ],
+)
+def test_values_that_are_none(daemon: Daemon, p2pctl: Run, words: list[str], message: str) -> None:
+    got = p2pctl(*words)
+    assert (got.status, got.out) == (2, "")
+    assert f"p2pctl: {message}\n" in got.err
+
+
+def test_a_path_from_here_is_told_as_a_whole_one(daemon: Daemon, p2pctl: Run) -> None:
+    states = ("good", "repaired", "damaged", "changed", "missing", "unreadable", "unknown")
+    daemon.on["verify"] = dict.fromkeys(("files", "size_bytes", *states), 0)
+    daemon.on["remove"] = samples.share(removed=True)
+    p2pctl("remove", "./a.txt", "a/b", "../c")
+    here = Path.cwd()
+    assert [one["ref"] for one in daemon.params("remove")] == [f"{here}/a.txt", "a/b", f"{here.parent}/c"]
+    p2pctl("verify", ".", "t-1")
+    assert daemon.params("verify")[0]["refs"] == [str(here), "t-1"]
+
+
 def test_peers_of_a_file(daemon: Daemon, p2pctl: Run) -> None:
     daemon.on["peers"] = page(samples.peer())
     p2pctl("peers", "example.txt")

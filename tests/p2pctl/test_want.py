@@ -47,6 +47,18 @@ def test_waiting(waited: Daemon, p2pctl: Run) -> None:
     assert document["items"] == [{**STARTED, "transfer_state": "done"}]
 
 
+def test_no_tracker_listens(waited: Daemon, p2pctl: Run) -> None:
+    error = {"code": "auth", "message": "another password", "hint": "h"}
+    waited.on["want"] = samples.want(error=error)
+    got = p2pctl("want", "holiday")
+    assert (got.status, got.out) == (0, "w-1\n")
+    assert "p2pctl: another password; w-1 stays wanted" in got.err
+    waited.on["await_want"] = Fault("auth", "another password", "h")
+    got = p2pctl("--json", "want", "holiday", "--wait")
+    assert (got.status, got.out) == (8, "")
+    assert got.error["message"] == "another password; w-1 stays wanted"
+
+
 @pytest.mark.parametrize("code", ["timeout", "no_daemon"])
 def test_a_wait_that_ends_early_leaves_the_want(waited: Daemon, p2pctl: Run, code: str) -> None:
     waited.on["await_want"] = Fault(code, "too late")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -69,6 +70,22 @@ def test_a_tracker_that_is_gone(tmp_path: Path) -> None:
         assert (finding.status, "firewall" in finding.hint) == (FAIL, True)
         for look in (checks.same_key, checks.clock, checks.announced, checks.reachable):
             assert await look(patient) == []
+
+    run(tmp_path, work)
+
+
+def test_a_tracker_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "ASK_SECONDS", 0.2)
+
+    async def work(swarm: Swarm, alice: Member, patient: Patient) -> None:
+        gate = threading.Event()
+        assert swarm.tracker_reactor is not None
+        swarm.tracker_reactor.call(gate.wait)
+        try:
+            finding = await only(checks.reachable_trackers, patient)
+        finally:
+            gate.set()
+        assert (finding.status, "did not answer" in finding.message) == (FAIL, True)
 
     run(tmp_path, work)
 

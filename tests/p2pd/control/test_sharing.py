@@ -55,6 +55,10 @@ def test_a_folder_from_adding_to_removing(tmp_path: Path) -> None:
         assert (info["path"], info["state"], info["local"]) == (str(top), "shared", True)
         assert (await ask("info", ref="photos/sub/b"))["path"] == str(top / "sub/b")
 
+        for ref in ("photos/sub/b", "name:photos/a", str(top / "sub/b")):
+            fault = await ask.fault("remove", ref=ref)
+            assert (fault.code, "part of the folder" in fault.message) == ("usage", True)
+        assert (await ask.fault("remove", ref="photos/z")).code == "not_found"
         removed = await ask("remove", ref="photos")
         assert removed["removed"] is True
         assert [item["name"] for item in (await ask("list"))["items"]] == ["a.bin"]

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from p2pd.peer.wants import Spec
+from protocol.errors import Fault
+from protocol.keys import NetworkSecret
 from protocol.tracker import By
 from tests.fakes.asker import ID, SHA, Asker, put, run
-from tests.fakes.swarm import Member
+from tests.fakes.swarm import SECRET, Member, Swarm
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,24 @@ def test_from_the_want_to_the_file(tmp_path: Path) -> None:
         assert bob.events[0]["want"] == "w-1"
 
     run(tmp_path, work)
+
+
+def test_with_another_password_it_is_said_and_nobody_waits_for_ever(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            bob = await swarm.peer("bob")
+            ask = Asker(bob)
+            assert (await ask("want", text="a.bin", directory=str(bob.files)))["error"] is None
+            waiting = asyncio.ensure_future(ask("await_want", want="w-1"))
+            await swarm.tracker_down()
+            await swarm.tracker_up(NetworkSecret(bytes(32), SECRET.network))
+            with pytest.raises(Fault) as caught:
+                await asyncio.wait_for(waiting, 10)
+            assert caught.value.code == "auth"
+            item = await ask("want", text="a.bin", directory=str(bob.files))
+            assert (item["state"], item["error"]["code"]) == ("wanted", "auth")
+
+    asyncio.run(main())
 
 
 def test_pages_and_giving_up(tmp_path: Path) -> None:

@@ -129,6 +129,16 @@ def test_a_directory_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
     assert reasons(tree) == {"closed": "no permission to read it"}
 
 
+def test_a_file_that_cannot_be_read_is_known_before_it_is_opened(tmp_path: Path) -> None:
+    make(tmp_path, "closed", "b")
+    (tmp_path / "closed").chmod(0)
+    if os.access(tmp_path / "closed", os.R_OK):
+        pytest.skip("this user may read everything")
+    tree = walk(str(tmp_path), "x")
+    assert paths(tree) == ["b"]
+    assert reasons(tree) == {"closed": "no permission to read it"}
+
+
 def test_what_is_no_folder(tmp_path: Path) -> None:
     make(tmp_path, "file")
     for name, code in (("file", "usage"), ("missing", "not_found")):

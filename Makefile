@@ -1,11 +1,14 @@
 # make demo [FILE=path]   install into .venv, then watch a file travel between two daemons
 # make test               install what tests need, then style, types, import contracts and all tests
+# make bench [SIZE=64M RUNS=2]   measure a transfer and the client's start, with a file of this size, this often
 # make site               write the documentation as a site to site/
-# make style types contracts tests bench clean
+# make style types contracts tests clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SIZE ?=
+RUNS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 METADATA := setup.cfg setup.py pyproject.toml protocol/version.py $(wildcard protocol/native/*)
 SOURCES := $(shell find protocol p2pd p2pctl -name '*.py' -o -name '*.sql')
@@ -41,8 +44,8 @@ site: $(TEST)
 	$(BIN)/mkdocs build --quiet
 
 bench: $(TEST)
-	$(BIN)/python bench/startup.py
-	$(BIN)/python bench/throughput.py
+	$(BIN)/python bench/startup.py $(if $(RUNS),--rounds $(RUNS))
+	$(BIN)/python bench/throughput.py $(if $(SIZE),--size $(SIZE)) $(if $(RUNS),--runs $(RUNS))
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -116,11 +116,13 @@ def main() -> None:
         "--directory", type=Path, help="where files and homes go; default: the temporary directory"
     )
     parser.add_argument(
-        "--warm", type=parse_size, default=4 * GIB, help="memory to touch before each run; default 4G"
+        "--warm", type=parse_size, help="memory to touch before each run; default four times the size"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     args = parser.parse_args()
-    found, runs = measure(args.size, args.runs, args.directory, args.warm)
+    found, runs = measure(
+        args.size, args.runs, args.directory, 4 * args.size if args.warm is None else args.warm
+    )
     middle = median(runs)
     if args.json:
         document = {

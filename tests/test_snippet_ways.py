@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.fakes.snippet_ways import SMALL, Job, cron, job_command, planned, small
+from tests.fakes.snippet_ways import NARROWED, SMALL, Job, cron, job_command, not_seen, small
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_a_measurement_is_made_small_by_options_that_come_last() -> None:
@@ -20,9 +23,32 @@ def test_a_measurement_is_made_small_by_options_that_come_last() -> None:
             small(bad)
 
 
-def test_only_tests_and_measurements_are_planned() -> None:
-    assert planned("make demo\nmake test") == "make demo\nmake --dry-run test"
-    assert planned("make bench") == "make --dry-run bench"
+TESTED = """\
+All checks passed!
+700 files already formatted
+Success: no issues found in 297 source files
+Contracts: 8 kept, 0 broken.
+1376 passed in 8.35s
+"""
+
+
+def test_what_make_prints_shows_what_ran() -> None:
+    assert not_seen("make demo\nmake test", TESTED) == []
+    lines = TESTED.splitlines()
+    for at in range(len(lines)):
+        assert len(not_seen("make test", "\n".join(lines[:at] + lines[at + 1 :]))) == 1
+    for told, instead in (("0 broken", "1 broken"), ("1376 passed", "1 failed, 1375 passed"), ("297", "2")):
+        assert len(not_seen("make test", TESTED.replace(told, instead))) == 1
+    assert len(not_seen("make bench", TESTED)) == 2
+    with pytest.raises(ValueError, match="neither"):
+        not_seen("make demo", TESTED)
+
+
+def test_the_tests_that_are_named_are_there_and_follow_no_document() -> None:
+    for name in NARROWED["PYTEST_ADDOPTS"].split():
+        files = list((ROOT / name).rglob("test_*.py"))
+        assert files
+        assert not [file for file in files if "snippet_runner" in file.read_text("utf-8")]
 
 
 def test_a_crontab() -> None:

@@ -1,7 +1,7 @@
 """The machine of its own on which snippets are run: an address, an empty /home, and programs that stand for what a reader has.
 
 The rule: called in namespaces of their own only (snippet_runner.alone). A page uses the programs in `run` comments: `swarm`, `settled`,
-`server`, `database`, `checkout`, `over`; each says in its first lines what it does.
+`server`, `database`, `checkout`, `tools`, `refused`, `over`; each says in its first lines what it does.
 """
 
 from __future__ import annotations
@@ -115,6 +115,36 @@ done | xargs -0 cp --parents -t "$HOME/p2pd"
 """
 
 
+TOOLS = f"""#!/bin/bash
+# tools: what pip would bring for the tests is in .venv of the copy in which we are, before make makes the rest.
+set -e
+libraries=.venv/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages
+mkdir -p .venv/bin $libraries
+echo $LIBRARIES > $libraries/libraries.pth
+printf '#!/bin/sh\\nexec {Path(sys.executable).parent}/ruff "$@"\\n' > .venv/bin/ruff
+printf '#!/bin/sh\\nexec .venv/bin/python -m mypy "$@"\\n' > .venv/bin/mypy
+printf '#!/bin/sh\\nexec .venv/bin/python {Path(sys.executable).parent}/lint-imports "$@"\\n' > .venv/bin/lint-imports
+chmod +x .venv/bin/*
+"""
+
+
+REFUSED = """#!/bin/bash
+# refused FILE TEXT WORDS: with TEXT (\\n: a new line) at the end of FILE `make test` ends with an error, and says WORDS.
+# Then FILE is as it was.
+cp "$1" /tmp/as-it-was 2> /dev/null || rm -f /tmp/as-it-was
+printf "$2" >> "$1"
+printed=$(make test 2>&1)
+status=$?
+rm "$1"
+test ! -e /tmp/as-it-was || cp /tmp/as-it-was "$1"
+if [ $status = 0 ] || ! grep -qF -e "$3" <<< "$printed"; then
+    echo "make test ended with $status, and should have refused $1 with: $3"
+    echo "$printed"
+    exit 1
+fi
+"""
+
+
 OVER = """#!/bin/bash
 # over DIRECTORY...: from now on they are copies, in which anything may be made.
 set -e
@@ -179,6 +209,8 @@ def prepare() -> dict[str, str]:
         "database": DATABASE,
         "checkout": CHECKOUT,
         "over": OVER,
+        "tools": TOOLS,
+        "refused": REFUSED,
     }.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)

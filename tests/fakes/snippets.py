@@ -22,7 +22,8 @@ SHOWN = ("toml", "json", "text", "ini", "xml", "dockerfile", "yaml")
 INTERRUPT = "^C"
 WAYS = {
     "small": "the measurement runs, with sizes so small that it takes seconds: its figures mean nothing",
-    "planned": "`make test` and `make bench` are planned by make, not run: who reads this runs the one, the other is run as small",
+    "narrowed": "it runs as it stands, in a copy of the sources; variables that people may set as well name a few of the tests and a small "
+    "measurement, and what is printed must show that each part of it ran: style, types and contracts are those of everything",
     "cron": "each line's command runs as cron would run it: in sh, with cron's environment, from the home; its times are checked",
     "recorded": "all is run in /etc, /opt, /srv and /usr/local/bin of its own, but `systemctl`, `loginctl` and `podman` are "
     "programs that check what they are asked for against the units and the Containerfile, and do nothing; `pipx` does as pipx does",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -25,6 +26,9 @@ SEARCHES = 32  # of which it is remembered what they gave
 REMEMBERED = 200_000  # contents of each
 LONG = 3000  # characters of a cursor that a control message still holds
 RANKED = 64  # sources beyond which more make no difference to the order
+
+_NUMBER = re.compile(r" \(\d+\)(?=\.|$)")
+"""What `--exists rename` puts into a name."""
 
 Key = tuple[int | str, ...]
 Marks = dict[str, tuple[str, int]]
@@ -151,17 +155,24 @@ def united(hits: list[Hit]) -> Hit:
 
 
 def plainly_named(hit: Hit) -> Hit:
-    """A name that is another one of the same content with something before it, such as `downloaded_report.pdf`, comes after
-    that: whoever has it downloaded shares it so, and the next one should not have to download a `downloaded_downloaded_` one.
+    """A name that is another one of the same content with something before it, such as `downloaded_report.pdf`, or with a
+    number, such as `downloaded_report (1).pdf`, comes after that: whoever has it downloaded shares it so, and the next one
+    should not have to download a `downloaded_downloaded_` one.
     """
     if len(hit.names) == 1:
         return hit
-    longer = {
-        name for name in hit.names if any(name != other and name.endswith(other) for other in hit.names)
-    }
+    longer = {name for name in hit.names if any(_longer(name, other) for other in hit.names)}
     if hit.names[0] not in longer:
         return hit
     return structs.replace(hit, names=sorted(hit.names, key=longer.__contains__))
+
+
+def _longer(name: str, other: str) -> bool:
+    """Whether this one was made of the other, as a whole or in its last component."""
+    leaf, plain = name.rpartition("/")[2], other.rpartition("/")[2]
+    if leaf == plain:
+        return name != other and name.endswith(other)
+    return _NUMBER.sub("", leaf).endswith(plain)
 
 
 def key_of(by: By, sort: Sort, wanted: Terms | None) -> Callable[[Hit], Key]:

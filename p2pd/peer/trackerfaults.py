@@ -41,7 +41,7 @@ def _wrong_key(endpoint: Endpoint, lost: Lost) -> Fault:
     if lost.refusal == Refusal.UNKNOWN_NETWORK:
         hint = "if the password of the swarm was replaced, give the new one with p2pctl rotate; else compare the network of `p2pctl status`"
     else:
-        hint = "compare the key check of `p2pctl status` on both machines; restart p2pd with --ask-password to type it again"
+        hint = "compare the key check of `p2pctl status` on both machines; start `p2pd peer --ask-password` to type it again"
     details: dict[str, object] = {}
     if lost.retry_s:
         hint += f"; after several wrong ones the tracker takes none from here{_for(lost.retry_s)}"

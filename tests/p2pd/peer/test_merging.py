@@ -170,6 +170,10 @@ def test_other_orders(by: By, hits: list[Hit]) -> None:
         (["x/a.txt", "downloaded_a.txt", "b", "a.txt"], ["b", "a.txt", "x/a.txt", "downloaded_a.txt"]),
         (["b", "downloaded_a.txt", "a.txt"], ["b", "downloaded_a.txt", "a.txt"]),
         (["a.txt"], ["a.txt"]),
+        (["downloaded_a (1).txt", "a.txt"], ["a.txt", "downloaded_a (1).txt"]),
+        (["a (2)", "a (1)", "a"], ["a", "a (2)", "a (1)"]),
+        (["a (2).txt", "a (1).txt"], ["a (2).txt", "a (1).txt"]),
+        (["downloaded_two", "x/two", "downloaded_x/two"], ["x/two", "downloaded_two", "downloaded_x/two"]),
     ],
 )
 def test_the_name_without_a_prefix_comes_first(names: list[str], shown: list[str]) -> None:

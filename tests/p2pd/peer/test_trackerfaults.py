@@ -33,7 +33,7 @@ def test_another_epoch_and_another_password_have_different_remedies() -> None:
     _, epoch = judge(WHERE, Lost("auth", "", Refusal.UNKNOWN_NETWORK))
     _, password = judge(WHERE, Lost("auth", "", Refusal.BAD_PROOF))
     assert "p2pctl rotate" in epoch.hint
-    assert "--ask-password" in password.hint
+    assert "`p2pd peer --ask-password`" in password.hint
 
 
 def test_a_key_that_was_refused_before_and_how_long_no_other_is_taken() -> None:

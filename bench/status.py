@@ -1,10 +1,10 @@
 """Whether a daemon answers while it moves octets as fast as it can: python bench/status.py [--size 1G] [--downloads 6] [--json].
 
 One large file goes from one daemon to another over loopback, again and again. Meanwhile both are asked for their status, by turns: as a
-request on a connection that is open (what the daemon itself costs), and as a whole `p2pctl --json status` (what a person waits for; an
-interpreter has to start for it, which is measured alone too, under the same load). Requests and processes have a download each in turn,
-since processes take their share of the cores from the transfer. Only what began and ended within a download counts. Reports, never
-asserts.
+request on a connection that is open (what the daemon itself costs), and as a whole `p2pctl status`, for people and as JSON (what they wait
+for; an interpreter has to start for it, which is measured too under the same load, alone and with the libraries that a client would
+usually load). Requests and processes have a download each in turn, since processes take their share of the cores from the transfer. Only
+what began and ended within a download counts. Reports, never asserts.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from protocol.control import in_home
 
 PAUSE = 0.02  # between two requests: fifty a second are more than people send, and cost little
 IDLE_SECONDS = 3.0
+COMMANDS = {"p2pctl status": ["status"], "p2pctl --json status": ["--json", "status"]}
 START = "import zmq, msgpack, argparse"
 
 Ask = Callable[[], object]
@@ -57,10 +58,12 @@ class Probes:
             for role, client in self._clients.items()
         }
         self.processes: dict[str, Ask] = {
-            f"process, {role}": lambda daemon=daemon: daemon.control("--json", "status")  # type: ignore[misc]
+            f"{name}, {role}": lambda daemon=daemon, words=words: daemon.control(*words)  # type: ignore[misc]
+            for name, words in COMMANDS.items()
             for role, daemon in daemons.items()
         }
-        self.processes["interpreter alone"] = _interpreter
+        self.processes["python, with libraries"] = lambda: _interpreter(START)
+        self.processes["python, with nothing"] = lambda: _interpreter("pass")
 
     def close(self) -> None:
         """Drops the connections."""
@@ -68,8 +71,8 @@ class Probes:
             client.close()
 
 
-def _interpreter() -> None:
-    subprocess.run([sys.executable, "-c", START], env=environment(), stdin=subprocess.DEVNULL, check=True)
+def _interpreter(code: str) -> None:
+    subprocess.run([sys.executable, "-c", code], env=environment(), stdin=subprocess.DEVNULL, check=True)
 
 
 def ask(probes: Mapping[str, Ask], over: Callable[[], bool], found: dict[str, list[float]]) -> None:
@@ -171,14 +174,14 @@ def table(made: dict[str, Any]) -> str:
         f"{made['size_bytes'] / MIB:,.0f} MiB at a time, from one daemon to another over loopback; milliseconds",
         f"transfer at {rates['requests'] / 1e6:.0f} MB/s with requests, {rates['processes'] / 1e6:.0f} MB/s with processes",
         "",
-        f"{'':20} {'idle p50':>9} {'p99':>7} {'max':>7} {'count':>6}   {'busy p50':>9} {'p99':>7} {'max':>7} {'count':>6}",
+        f"{'':30} {'idle p50':>9} {'p99':>7} {'max':>7} {'count':>6}   {'busy p50':>9} {'p99':>7} {'max':>7} {'count':>6}",
     ]
     for name, busy in made["busy"].items():
         cells = [
             f"{part['p50_ms']:9.1f} {part['p99_ms']:7.1f} {part['max_ms']:7.1f} {part['count']:6d}"
             for part in (made["idle"][name], busy)
         ]
-        lines.append(f"{name:20} {cells[0]}   {cells[1]}")
+        lines.append(f"{name:30} {cells[0]}   {cells[1]}")
     return "\n".join(lines)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from p2pctl.cli import main
+from p2pctl.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

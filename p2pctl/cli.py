@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
     from p2pctl.invocation import Invocation
     from p2pctl.session import Session
@@ -90,8 +90,8 @@ def summaries() -> dict[str, str]:
     return {name: text for group in COMMANDS.values() for name, text in group.items()}
 
 
-def load(command: str) -> tuple[Any, argparse.ArgumentParser]:
-    """The module of a command and its parser. Raises Fault usage for an unknown command."""
+def find(command: str) -> tuple[str, Any]:
+    """The name (an alias is replaced) and the module of a command. Raises Fault usage for an unknown one."""
     known = summaries()
     name = ALIASES.get(command, command)
     if name not in known:
@@ -102,8 +102,13 @@ def load(command: str) -> tuple[Any, argparse.ArgumentParser]:
         raise Fault("usage", f"there is no command {command!r}", hint)
     from importlib import import_module
 
-    module = import_module(f"p2pctl.commands.{name}")
-    parser = args.parser(name, known[name], module.EXAMPLES)
+    return name, import_module(f"p2pctl.commands.{name}")
+
+
+def load(command: str) -> tuple[Any, argparse.ArgumentParser]:
+    """The module of a command and its parser. Raises Fault usage for an unknown command."""
+    name, module = find(command)
+    parser = args.parser(name, summaries()[name], module.EXAMPLES)
     module.arguments(parser)
     return module, parser
 
@@ -117,6 +122,20 @@ def overview() -> str:
             group = ""
     lines += ["", f"options for every command: {OPTIONS}", COMMAND_HELP, ""]
     return "\n".join(lines)
+
+
+def program() -> NoReturn:
+    """p2pctl as a process: `main`, and the end of the process with its status."""
+    status = main()
+    if not {"threading", "atexit"} & sys.modules.keys():
+        # Nothing has to be done before the end, and the interpreter needs 3 ms of 25 to take itself apart.
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:  # told already, or nobody is there to be told
+            pass
+        os._exit(status)
+    sys.exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -193,18 +212,20 @@ def _run(words: Sequence[str], session: Session | None) -> int:
             command = "shell"
     if command is None:
         raise Fault("usage", "no command was given", "p2pctl help lists the commands")
-    module, parser = load(command)
-    if args.asked(rest, "-h", "--help"):
-        sys.stdout.write(parser.format_help())
-        return OK
-    values = args.parse(parser, rest)
-    if values.columns is not None:
-        if not hasattr(module, "VIEW"):
-            raise Fault("usage", f"{command} has no columns")
-        module.VIEW.check(values.columns.split(","))
-    name = ALIASES.get(command, command)
-    if session is not None:
-        session.adopt(name, parser, values)
+    name, module = find(command)
+    values: Any = args.plain(rest) if session is None and module.arguments is args.nothing else None
+    if values is None:
+        module, parser = load(command)
+        if args.asked(rest, "-h", "--help"):
+            sys.stdout.write(parser.format_help())
+            return OK
+        values = args.parse(parser, rest)
+        if values.columns is not None:
+            if not hasattr(module, "VIEW"):
+                raise Fault("usage", f"{command} has no columns")
+            module.VIEW.check(values.columns.split(","))
+        if session is not None:
+            session.adopt(name, parser, values)
 
     from p2pctl.invocation import Invocation
 

@@ -1,14 +1,12 @@
 """The blocking client of the control socket: one DEALER, requests out, replies and progress in.
 
-The rule: it never waits for a daemon that is not there. libzmq would retry in silence, so reconnecting is
-off and the socket's monitor tells of a refused connection or a lost daemon at once; only then is the reason
-looked up. Knows nothing of commands or output. Imports zmq when it connects, not before.
+The rule: it never waits for a daemon that is not there, and says why there is none. Knows nothing of commands or output, nor of the octets
+on the socket. What a connection needs is imported when it connects, not before.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from protocol.control import (
@@ -28,19 +26,19 @@ from protocol.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
-    import zmq
+    from p2pctl.link import Link
 
 CALL_SECONDS = 30.0  # without --timeout, for methods that answer at once
 WAY_BACK_SECONDS = 0.25  # kept from the daemon's deadline for its answer to travel
-HANDSHAKE_MILLISECONDS = 3000  # without --timeout: something that is no p2pd listens there, or one that hangs
+HANDSHAKE_SECONDS = 3.0  # without --timeout: something that is no p2pd listens there, or one that hangs
 WINDOW = 16  # requests under way when a command has many arguments: hides round trips, lets the daemon batch
-NEVER_MILLISECONDS = 3_600_000  # until libzmq would reconnect by itself
 LOOK_SECONDS = 0.1  # for one look whether somebody is there
-LAST_WORDS_MILLISECONDS = 20  # for an answer that the monitor's news of the end overtook
 HANG_HINT = "look at its log; p2pctl ping --wait-daemon 60 waits until it answers"
+OTHER_HINT = "p2pd paths tells where the socket of a daemon is; name it with --socket PATH or --home DIR"
 START_HINT = "start it with: p2pd peer --tracker HOST"
 
 
@@ -66,9 +64,7 @@ class Client:
         self._paths = paths
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._timeout_s = timeout_s
-        self._context: zmq.Context[Any] | None = None
-        self._socket: zmq.Socket[Any] | None = None
-        self._monitor: zmq.Socket[Any] | None = None
+        self._link: Link | None = None
         self._last_id = 0
         self._unanswered: set[int] = set()
         self.path = ""
@@ -79,7 +75,7 @@ class Client:
         stopped waiting for it), is dropped; the next request makes another."""
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._timeout_s = timeout_s
-        if self._unanswered or (self._monitor is not None and self._monitor.poll(0)):
+        if self._unanswered or (self._link is not None and self._link.ended()):
             self.close()
 
     # -- requests -------------------------------------------------------------------------------------
@@ -151,23 +147,24 @@ class Client:
 
     def gone(self) -> bool:
         """True when nobody answers at the socket any more (a fresh look, not this connection)."""
-        return _diagnose(self.path, LOOK_SECONDS) is not None
+        reached = _reach(self.path, LOOK_SECONDS)
+        if reached is None or isinstance(reached, Fault):
+            return reached is not None
+        reached.close()
+        return False
 
     def close(self) -> None:
         """Drop the connection; what the daemon works on goes on."""
-        if self._context is not None:
-            for socket in (self._socket, self._monitor):
-                if socket is not None:
-                    socket.close(linger=0)
-            self._context.term()
-            self._context = self._socket = self._monitor = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
         self._unanswered.clear()
 
     # -- connection -----------------------------------------------------------------------------------
 
     def connect(self) -> None:
         """Connect to the first path that answers. Raises Fault no_daemon, auth or usage (a path too long)."""
-        if self._socket is not None:
+        if self._link is not None:
             return
         fault: Fault | None = None
         for path in self._paths:
@@ -184,65 +181,32 @@ class Client:
         raise Fault(fault.code, fault.message, fault.hint, {"tried": list(self._paths)})
 
     def _try(self, path: str) -> Fault | None:
-        """Connect to `path`: None, or why not."""
-        import zmq
+        """Connect to `path`: None, or why not. Raises Fault timeout."""
+        from p2pctl.link import Ended, Late, Link
 
-        left = self._remaining(False) if self._deadline is not None else HANDSHAKE_MILLISECONDS / 1000
-        end = time.monotonic() + (left or 0.0)
-        while True:
-            self._open(path)
-            event = self._first_event()
-            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+        # Whoever said how long to wait may wait for a daemon that hangs; otherwise that is found out soon.
+        end = time.monotonic() + HANDSHAKE_SECONDS if self._deadline is None else self._deadline
+        # Its queue may be full, of those that ask a daemon that was stopped.
+        reached = _reach(path, max(end - time.monotonic(), LOOK_SECONDS))
+        if isinstance(reached, Fault):
+            return reached
+        if reached is not None:
+            self._link = Link(reached, MAX_CONTROL_REPLY)
+            import msgpack  # noqa: F401  # needed next; it takes as long as the daemon's answer to the greeting
+
+            try:
+                self._link.shake(max(0.0, end - time.monotonic()))
                 return None
-            self.close()
-            if event != zmq.EVENT_CLOSED:
-                break  # connected, but not to one of us
-            # A daemon whose backlog is full refuses libzmq, but a blocking connect waits for a place.
-            left = end - time.monotonic()
-            if (fault := _diagnose(path, max(left, LOOK_SECONDS))) is not None:
-                return fault
-            if left <= 0.0 and self._deadline is not None:
-                raise self._late()
-            if left <= 0.0:
-                break
+            except RemoteProtocolError:
+                self.close()
+                return Fault("no_daemon", f"what listens at {path} is no p2pd", OTHER_HINT)
+            except (Ended, Late):
+                self.close()
+        if self._deadline is not None and time.monotonic() >= end:
+            raise self._late()
         return Fault(
             "no_daemon", f"nobody answers at {path}: what listens there hangs, or is no p2pd", HANG_HINT
         )
-
-    def _open(self, path: str) -> None:
-        import zmq
-
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._monitor = self._context.socket(zmq.PAIR)
-        # Not -1: libzmq 4.3.5 then throws away what it received just before the connection ended.
-        self._socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MILLISECONDS)
-        # Whoever said how long to wait may wait for a daemon that hangs; otherwise that is found out soon.
-        patience = None if self._deadline is None else _milliseconds(self._remaining(False) or 0.0)
-        silence = HANDSHAKE_MILLISECONDS if patience is None else patience + HANDSHAKE_MILLISECONDS
-        self._socket.setsockopt(zmq.HANDSHAKE_IVL, silence)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_REPLY)
-        self._socket.monitor(
-            "inproc://monitor",
-            zmq.EVENT_HANDSHAKE_SUCCEEDED
-            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-            | zmq.EVENT_CLOSED
-            | zmq.EVENT_DISCONNECTED,
-        )
-        self._monitor.connect("inproc://monitor")
-        self._socket.connect(endpoint(path))
-
-    def _first_event(self) -> int:
-        """Wait for the handshake or its failure, which HANDSHAKE_IVL bounds; returns the monitor's event."""
-        assert self._monitor is not None
-        if not self._monitor.poll(_milliseconds(self._remaining(False))):
-            self.close()
-            raise self._late()
-        # zmq_socket_monitor(3): the first frame is a 16-bit event and a 32-bit value in native order
-        frames: list[bytes] = self._monitor.recv_multipart()
-        return int.from_bytes(frames[0][:2], sys.byteorder)
 
     def _remaining(self, waits: bool) -> float | None:
         if self._deadline is None:
@@ -271,7 +235,7 @@ class Client:
     ) -> None:
         """Send request `index`; one that fits no message is answered here."""
         self.connect()
-        assert self._socket is not None
+        assert self._link is not None
         self._last_id += 1
         try:
             data = encode_request(self._last_id, method, params, self._budget(waits))
@@ -279,7 +243,7 @@ class Client:
             answers[index] = fault
             return
         self._unanswered.add(self._last_id)
-        self._socket.send(data)
+        self._link.send(data)
         under_way[self._last_id] = index
 
     def _take(
@@ -304,25 +268,18 @@ class Client:
         answers[index] = message.result if message.fault is None else _with_versions(message.fault)
 
     def _receive(self, seconds: float | None) -> Reply | Progress:
-        import zmq
+        from p2pctl.link import Ended, Late
 
-        assert self._socket is not None
-        assert self._monitor is not None
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
-        ready = dict(poller.poll(_milliseconds(seconds)))
-        if not ready:
-            raise self._late()
-        # An answer sent just before the daemon went away is still an answer: look for it first.
-        if self._socket in ready or self._socket.poll(LAST_WORDS_MILLISECONDS):
-            try:
-                return decode_reply(self._socket.recv())
-            except RemoteProtocolError as error:
-                raise Fault(
-                    "version", f"the daemon's answer makes no sense: {error}", UPGRADE_HINT
-                ) from error
-        self.close()
+        assert self._link is not None
+        try:
+            return decode_reply(self._link.receive(seconds))
+        except Late:
+            raise self._late() from None
+        except RemoteProtocolError as error:
+            self.close()
+            raise Fault("version", f"the daemon's answer makes no sense: {error}", UPGRADE_HINT) from error
+        except Ended:
+            self.close()
         raise Fault("no_daemon", f"p2pd at {self.path} went away before it answered", START_HINT)
 
 
@@ -333,10 +290,6 @@ def _with_versions(fault: Fault) -> Fault:
         return fault
     hint = f"p2pctl is {VERSION} and p2pd is {theirs}: {UPGRADE_HINT}"
     return Fault(fault.code, fault.message, hint, {**fault.details, "client_version": VERSION})
-
-
-def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else max(0, round(seconds * 1000))
 
 
 def _missing(path: str) -> Fault | None:
@@ -350,26 +303,20 @@ def _missing(path: str) -> Fault | None:
     return None
 
 
-def _diagnose(path: str, seconds: float) -> Fault | None:
-    """Why a connection to `path` fails; None if it does not, or there is no place for it within `seconds`."""
-    import socket
-    from struct import pack
+def _reach(path: str, seconds: float) -> socket | Fault | None:
+    """A connection to `path`, or why there is none; None if there is no place in its queue within `seconds`: somebody is there."""
+    from p2pctl.link import dial
 
-    timeval = pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))  # socket(7)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        # Not settimeout: it makes the socket non-blocking, and then a full backlog is an error at once.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
-        try:
-            probe.connect(path)
-        except PermissionError:
-            return _no_right(path)
-        except FileNotFoundError:
-            return _missing(path)
-        except BlockingIOError:
-            return None  # so many wait to be let in that there is no place for one more: somebody is there
-        except OSError:
-            return Fault("no_daemon", f"p2pd is not running: nobody answers at {path}", START_HINT)
-    return None
+    try:
+        return dial(path, seconds)
+    except PermissionError:
+        return _no_right(path)
+    except FileNotFoundError:
+        return _missing(path)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return Fault("no_daemon", f"p2pd is not running: nobody answers at {path}", START_HINT)
 
 
 def _no_right(path: str) -> Fault:

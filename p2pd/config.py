@@ -40,7 +40,7 @@ KEYS: dict[str, Key] = {
         "default", kinds.network, "name of the swarm; part of the key, so it must be the same everywhere"
     ),
     "daemon.nice": Key(
-        5,
+        10,
         kinds.count(0, 19),
         "how much a peer gives way to other programs, as nice(1): 0 not at all, 19 always",
     ),

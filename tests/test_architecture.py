@@ -57,11 +57,12 @@ HEAVY = {
     "sqlite3",
     "rich",
     "prompt_toolkit",
+    "zmq",
     "platformdirs",
     "logging",
     "p2pd",
 }
-"""What the client must never load to run an ordinary command; zmq and msgpack come with the connection."""
+"""What the client must never load to run an ordinary command; msgpack comes with the connection."""
 
 
 def modules() -> list[str]:
@@ -177,7 +178,7 @@ def loaded(code: str) -> set[str]:
 
 def test_the_client_starts_light() -> None:
     found = loaded("import p2pctl.cli; p2pctl.cli.main(['version'])")
-    assert found & (HEAVY | {"zmq", "msgpack", "json"}) == set()
+    assert found & (HEAVY | {"msgpack", "json"}) == set()
 
 
 @pytest.mark.parametrize("command", sorted(path.stem for path in (ROOT / "p2pctl/commands").glob("[!_]*.py")))

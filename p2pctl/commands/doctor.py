@@ -5,6 +5,7 @@ The rule: what needs the daemon's knowledge the daemon checks; what is about the
 
 from __future__ import annotations
 
+from p2pctl.args import nothing
 from p2pctl.client import socket_paths
 from p2pctl.render import View
 from p2pctl.selfchecks import ALONE, CHECKS, FAIL, OK, WARN, Scene, item
@@ -15,7 +16,6 @@ from protocol.version import CONTROL_VERSION, VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
     from typing import Any
 
     from p2pctl.invocation import Invocation
@@ -30,10 +30,7 @@ p2pctl --json doctor | jq -r '.items[] | select(.status != "ok") | .message'
 """
 
 TONES = {OK: 32, WARN: 33, FAIL: 31}
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Takes none."""
+arguments = nothing
 
 
 def run(invocation: Invocation) -> int:

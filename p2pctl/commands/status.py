@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from p2pctl.args import nothing
 from p2pctl.render import View
 from p2pctl.units import format_duration, format_rate, format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
     from typing import Any
 
@@ -20,10 +20,7 @@ p2pctl --json status | jq -r '.items[0].trackers[].state'
 """
 
 STATE_WORDS = {"wrong_password": "has another password"}
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Takes none."""
+arguments = nothing
 
 
 def run(invocation: Invocation) -> int:

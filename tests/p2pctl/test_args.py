@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from p2pctl import args, cli
@@ -121,3 +124,58 @@ def test_options_may_be_empty() -> None:
     built.add_argument("ref", metavar="REF", nargs="?")
     assert args.parse(built, ["--prefix", ""]).prefix == ""
     assert args.parse(built, ["--prefix", "", "a"]).ref == "a"
+
+
+WITHOUT_PARSER = [
+    [],
+    ["--json"],
+    ["--jsonl", "-v"],
+    ["-q", "--no-color"],
+    ["--quiet", "--verbose", "--home", "/h"],
+    ["--socket", "s", "--timeout", "5m", "--socket", "t"],
+]
+
+
+@pytest.mark.parametrize("argv", WITHOUT_PARSER)
+def test_common_options_alone_need_no_parser_and_say_the_same(argv: list[str]) -> None:
+    values = args.plain(argv)
+    assert values is not None
+    assert vars(values) == vars(args.parse(args.parser("status", "status", ""), argv))
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["x"],
+        ["-qv"],
+        ["--json", "--jsonl"],
+        ["--jsonl", "--json"],
+        ["--help"],
+        ["--home"],
+        ["--home", ""],
+        ["--home", "--json"],
+        ["--home=/h"],
+        ["--tsv"],
+        ["--columns", "a"],
+        ["--progress", "json"],
+        ["--jsno"],
+        ["--"],
+        [""],
+    ],
+)
+def test_what_a_parser_has_to_look_at(argv: list[str]) -> None:
+    assert args.plain(argv) is None
+
+
+def test_what_of_the_client_is_imported_for_a_command_without_arguments() -> None:
+    script = (
+        "import sys; before = set(sys.modules); from p2pctl.cli import main; main(['--socket', '/none', 'status']); "
+        "print(*sys.modules.keys() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "no /none" in done.stderr
+    loaded = set(done.stdout.split())
+    assert "p2pctl.invocation" in loaded
+    assert not {"argparse", "re", "json", "zmq", "shutil"} & loaded

@@ -112,8 +112,8 @@ class TestNobodyThere:
         assert path in fault.message
 
     def test_something_else_listens_there(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A server that accepts and says nothing: libzmq's handshake limit ends it."""
-        monkeypatch.setattr(module, "HANDSHAKE_MILLISECONDS", 100)
+        """A server that accepts and says nothing: the bound of the handshake ends it."""
+        monkeypatch.setattr(module, "HANDSHAKE_SECONDS", 0.1)
         client = Client([path])
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
@@ -125,7 +125,7 @@ class TestNobodyThere:
         self, path: str, monkeypatch: pytest.MonkeyPatch, seconds: float
     ) -> None:
         """A daemon that hangs may go on: whoever gave a --timeout waits that long, and is told that it passed."""
-        monkeypatch.setattr(module, "HANDSHAKE_MILLISECONDS", 200)
+        monkeypatch.setattr(module, "HANDSHAKE_SECONDS", 0.2)
         client = Client([path], seconds)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)

@@ -242,7 +242,7 @@ def test_what_is_no_count(value: object) -> None:
 
 
 def test_how_much_it_gives_way() -> None:
-    assert load("peer", {}, {}).nice == 5
+    assert load("peer", {}, {}).nice == 10
     assert load("tracker", {}, {"P2PD_DAEMON_NICE": "0"}).nice == 0
     with pytest.raises(Fault):
         load("peer", {}, {"P2PD_DAEMON_NICE": "20"})

@@ -52,9 +52,9 @@ def test_a_reload_applies_what_is_live_and_keeps_what_is_not(tmp_path: Path) -> 
         assert not changes["daemon.nice"].applied
         assert bench.given == [3]
         settings = bench.tuning.settings
-        assert (settings.max_downloads, settings.free_floor, settings.nice) == (3, 1 << 20, 5)
+        assert (settings.max_downloads, settings.free_floor, settings.nice) == (3, 1 << 20, 10)
         nice = bench.tuning.current("daemon.nice")
-        assert nice == Current("daemon.nice", 7, 5, "file", f"{bench.file}:5")
+        assert nice == Current("daemon.nice", 7, 10, "file", f"{bench.file}:5")
         assert nice.pending
         assert not bench.tuning.current("peer.max_downloads").pending
         # What waits is told again each time, what holds is not.

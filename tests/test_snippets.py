@@ -54,6 +54,12 @@ def test_the_blocks_of_a_document() -> None:
     assert (text.language, text.way) == ("text", "")
 
 
+def test_what_is_for_another_machine() -> None:
+    document = "<!-- root: a -->\n<!-- snippet: as=user -->\n```sh\nb\n```\n<!-- user: c -->\n"
+    found = [(each.language, each.way, each.text) for each in snippets(document)]
+    assert found == [("run", "root", "a"), ("sh", "user", "b"), ("run", "user", "c")]
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [

@@ -24,7 +24,9 @@ OTHERWISE = {  # (document, way): how many blocks are not run as they stand, but
     ("README.md", "narrowed"): 1,
     ("bench/README.md", "narrowed"): 1,
     ("docs/how-to/cron.md", "cron"): 1,
-    ("docs/operations.md", "recorded"): 6,
+    ("docs/operations.md", "recorded"): 1,
+    ("docs/operations.md", "root"): 2,
+    ("docs/operations.md", "user"): 3,
     ("docs/performance.md", "small"): 13,
 }
 MEASUREMENTS = "docs/performance.md"  # see test_measurements.py
@@ -42,7 +44,13 @@ def runs(name: str) -> bool:
 def test_nothing_is_left_out() -> None:
     """What is not run as it stands is in the list above, with a way that says what it is worth: whoever adds one has to say so here."""
     assert (
-        Counter((name, block.way) for name in DOCUMENTS for block in blocks(name) if block.way) == OTHERWISE
+        Counter(
+            (name, block.way)
+            for name in DOCUMENTS
+            for block in blocks(name)
+            if block.way and block.language != "run"
+        )
+        == OTHERWISE
     )
     assert {way for _, way in OTHERWISE} == WAYS.keys()
 

@@ -1,8 +1,8 @@
-"""Stand-ins for `systemctl`, `loginctl` and `podman` where a document uses them: python -m tests.fakes.asked PROGRAM ARGUMENT...
+"""A stand-in for `podman` where a document uses it: python -m tests.fakes.asked ARGUMENT...
 
-The rule: they do nothing but check. What a line asks for must be what packaging/ has: units that are installed, understood and can be
-enabled; an image that the Containerfile makes, its ports, volumes, user and programs, settings that are settings. What was asked
-before is kept in ~/.asked. They are no systemd and no podman: the real ones are for a machine that has them.
+The rule: it does nothing but check. What a line asks for must be what packaging/ has: an image that the Containerfile makes, its ports,
+volumes, user and programs, settings that are settings. What was asked before is kept in ~/.asked. It is no podman: the real one needs
+an image to begin with, which comes through the network.
 """
 
 from __future__ import annotations
@@ -10,18 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-UNITS = Path("/etc/systemd/system")
-UNITS_OF_USER = Path(".config/systemd/user")
-ON_UNITS = ("enable", "disable", "start", "stop", "restart", "reload", "status", "is-active")
 
 
 class Unlike(Exception):
@@ -36,52 +28,6 @@ class _Parser(argparse.ArgumentParser):
 def expect(condition: object, what: str) -> None:
     if not condition:
         raise Unlike(what)
-
-
-# -- systemctl --------------------------------------------------------------------------------------------
-
-
-def systemctl(words: Sequence[str], units: Path = UNITS) -> None:
-    """Raises Unlike."""
-    parser = _Parser("systemctl")
-    parser.add_argument("--now", action="store_true")
-    parser.add_argument("--user", action="store_true")
-    parser.add_argument("verb", choices=["daemon-reload", *ON_UNITS])
-    parser.add_argument("units", nargs="*")
-    asked = parser.parse_intermixed_args(words)
-    expect((asked.verb == "daemon-reload") == (not asked.units), f"{asked.verb} of {asked.units}")
-    expect(not asked.now or asked.verb in ("enable", "disable"), f"--now with {asked.verb}")
-    if asked.user:
-        units = Path.home() / UNITS_OF_USER
-    for name in asked.units:
-        unit = units / (name if "." in name else f"{name}.service")
-        expect(unit.is_file(), f"there is no unit {unit}")
-        text = unit.read_text(encoding="utf-8")
-        if asked.verb == "enable":
-            expect(re.search(r"^WantedBy=\S+", text, re.MULTILINE), f"{name} cannot be enabled")
-        if asked.verb == "reload":
-            expect("\nExecReload=" in text, f"{name} cannot be reloaded")
-        verify(unit, "--user" if asked.user else "--system")
-
-
-def loginctl(words: Sequence[str]) -> None:
-    """Raises Unlike."""
-    expect(list(words) == ["enable-linger"], f"loginctl {' '.join(words)}")
-
-
-def verify(unit: Path, kind: str) -> None:
-    """By the real systemd-analyze, where there is one: the unit with its drop-ins, and that its programs and users are there."""
-    if shutil.which("systemd-analyze") is None:
-        return
-    words = ["systemd-analyze", "verify", kind, "--man=no", str(unit)]
-    with tempfile.TemporaryDirectory() as directory:
-        environ = {**os.environ, "XDG_RUNTIME_DIR": directory}
-        done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=60)
-    about = [line for line in done.stderr.splitlines() if unit.name in line or unit.stem in line]
-    expect(done.returncode == 0 and not about, "\n".join(about) or done.stderr)
-
-
-# -- podman -----------------------------------------------------------------------------------------------
 
 
 def instructions(containerfile: str) -> dict[str, list[str]]:
@@ -178,18 +124,13 @@ def _exec(words: Sequence[str], state: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    program, *words = sys.argv[1:]
+    words = sys.argv[1:]
     kept = Path.home() / ".asked"
     state = json.loads(kept.read_text()) if kept.exists() else {}
     try:
-        if program == "systemctl":
-            systemctl(words)
-        elif program == "loginctl":
-            loginctl(words)
-        else:
-            podman(words, state)
+        podman(words, state)
     except (Unlike, OSError) as wrong:
-        print(f"{program} {' '.join(words)}: {wrong}", file=sys.stderr)
+        print(f"podman {' '.join(words)}: {wrong}", file=sys.stderr)
         return 1
     kept.write_text(json.dumps(state))
     return 0

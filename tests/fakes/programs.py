@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -11,8 +12,13 @@ import pytest
 def needs(program: str) -> str:
     """The path of a program. Skips the test when it is not installed, unless P2PD_TEST_EVERYTHING is set, as .ci/run does."""
     path = shutil.which(program)
-    if path is not None:
-        return path
+    if path is None:
+        lacks(f"{program} is not installed")
+    return path
+
+
+def lacks(what: str) -> NoReturn:
+    """Skips the test that needs what is not here, or fails it."""
     if os.environ.get("P2PD_TEST_EVERYTHING"):
-        raise AssertionError(f"{program} is not installed")
-    pytest.skip(f"{program} is not installed")
+        raise AssertionError(what)
+    pytest.skip(what)

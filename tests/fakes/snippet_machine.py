@@ -167,17 +167,6 @@ done
 """
 
 
-PIPX = """#!/bin/sh
-# pipx install DIRECTORY: as pipx does it, in a venv of its own.
-set -e
-test "$1" = install
-venv=$HOME/.local/share/pipx/venvs/p2pd
-python3 -m venv "$venv"
-"$venv/bin/pip" install "$2"
-ln -sf "$venv/bin/p2pd" "$venv/bin/p2pctl" "$HOME/.local/bin/"
-"""
-
-
 def prepare() -> dict[str, str]:
     """Makes the machine; the environment of its user."""
     for command in (
@@ -194,13 +183,9 @@ def prepare() -> dict[str, str]:
     scripts |= dict.fromkeys(("python", "python3"), f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     asked = HOME / ".asked-programs"
     asked.mkdir()
-    for name in ("systemctl", "loginctl", "podman"):
-        (asked / name).write_text(
-            f'#!/bin/sh\nexec env PYTHONPATH={ROOT} {sys.executable} -m tests.fakes.asked {name} "$@"\n'
-        )
-        (asked / name).chmod(0o755)
-    (asked / "pipx").write_text(PIPX)
-    (asked / "pipx").chmod(0o755)
+    podman = f'#!/bin/sh\nexec env PYTHONPATH={ROOT} {sys.executable} -m tests.fakes.asked "$@"\n'
+    (asked / "podman").write_text(podman)
+    (asked / "podman").chmod(0o755)
     for name, text in {
         **scripts,
         "swarm": SWARM,

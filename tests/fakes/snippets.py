@@ -6,6 +6,7 @@ The rule: pure. A snippet says in a comment before it, which readers of the page
     <!-- snippet: exit=7 -->          the last command ends with this status (default 0)
     <!-- snippet: as=WAY -->          is run in another way (WAYS, and snippet_ways.py)
     <!-- run: COMMAND -->             a command that the reader has no need to see
+    <!-- root: COMMAND -->            the same, by root on the machine of as=root; `user: COMMAND` by its user
 
 In `console` the lines after `$ ` are typed, those after `> ` go on with them, and the others are what is printed: `...` stands for
 any lines. In a terminal, what follows a question at the end of a line is typed too, and `^C` is that key.
@@ -25,11 +26,14 @@ WAYS = {
     "narrowed": "it runs as it stands, in a copy of the sources; variables that people may set as well name a few of the tests and a small "
     "measurement, and what is printed must show that each part of it ran: style, types and contracts are those of everything",
     "cron": "each line's command runs as cron would run it: in sh, with cron's environment, from the home; its times are checked",
-    "recorded": "all is run in /etc, /opt, /srv and /usr/local/bin of its own, but `systemctl`, `loginctl` and `podman` are "
-    "programs that check what they are asked for against the units and the Containerfile, and do nothing; `pipx` does as pipx does",
+    "root": "as it stands, by root on a machine of its own that a real systemd has booted",
+    "user": "as it stands on that machine, by a user who logs in for it and has services of their own",
+    "recorded": "`podman` is a program that checks what it is asked for against the Containerfile, and does nothing",
 }
-"""Ways to run what cannot be run as it stands, and what that is worth."""
-_COMMENT = re.compile(r"^ *<!-- (snippet|run): (.*?) -->$")
+"""Ways to run what cannot be run as it stands, or not where others are run, and what that is worth."""
+BOOTED = ("root", "user")
+"""Those of tests/e2e/test_services.py; snippet_runner.py leaves them out."""
+_COMMENT = re.compile(r"^ *<!-- (snippet|run|root|user): (.*?) -->$")
 _FENCE = re.compile(r"^( *)```(\w*)$")
 
 
@@ -97,8 +101,8 @@ def snippets(document: str) -> Iterator[Snippet]:
                 block.lines.append(line.removeprefix(block.indent))
         elif fence:
             block = _Open(number, fence[1], fence[2], how)
-        elif comment and comment[1] == "run":
-            yield Snippet(number, "run", comment[2])
+        elif comment and comment[1] != "snippet":
+            yield Snippet(number, "run", comment[2], way=comment[1].removeprefix("run"))
         elif comment:
             how = _directives(comment[2], number)
         elif line.strip() and how:

@@ -7,6 +7,8 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from p2pctl import render
 from p2pctl.render import Output, View
@@ -73,6 +75,27 @@ def test_json_without_items_is_still_a_document(capsysbinary: pytest.CaptureFixt
     captured = capsysbinary.readouterr()
     assert json.loads(captured.out)["items"] == []
     assert captured.err == b""
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_json_is_what_the_library_makes_of_it(value: object) -> None:
+    assert render._encoder()(value) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def test_json_without_the_encoder_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "_json", None)
+    assert render._encoder()({"a": [1, "ä", None]}) == '{"a":[1,"ä",null]}'
+
+
+def test_what_is_no_json_is_an_error() -> None:
+    with pytest.raises(TypeError):
+        render._encoder()({"a": b""})
 
 
 def test_jsonl(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

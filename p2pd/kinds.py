@@ -213,7 +213,7 @@ def argv(value: Any, where: str) -> list[str]:
     if any("\0" in word for word in words):
         raise Fault("usage", f"{where} must be a program and its arguments, not {shown(words)}")
     if words and not words[0].startswith("/"):
-        hint = 'write the whole path: ["/usr/local/bin/PROGRAM", "ARGUMENT"]'
+        hint = 'write the whole path: ["/usr/local/bin/PROGRAM", "ARGUMENT"] (with p2pctl config set: /usr/local/bin/PROGRAM ARGUMENT)'
         raise Fault("usage", f"{where}: {shown(words[0])} is not the path of a program", hint)
     return words
 

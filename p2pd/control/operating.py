@@ -220,7 +220,7 @@ def subject_of_nothing(text: str) -> Fault:
     return Fault(
         "usage",
         f"neither a device nor a network: {quoted(text)}",
-        "write a device id or its first 6 characters as p2pctl peers shows them, or 10.0.0.7, or 10.0.0.0/8",
+        "p2pctl peers shows device ids (at a tracker: p2pctl tracker peers), 6 characters are enough; or write 10.0.0.7, or 10.0.0.0/8",
     )
 
 

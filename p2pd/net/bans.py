@@ -52,7 +52,7 @@ def subject_of(text: str) -> str:
         raise Fault(
             "usage",
             f"neither a device nor a network: {text!r}",
-            "write a device id as p2pctl peers shows it, 10.0.0.7 or 10.0.0.0/8",
+            "write a device id as p2pctl peers shows it (at a tracker: p2pctl tracker peers), 10.0.0.7 or 10.0.0.0/8",
         ) from fault
 
 
@@ -65,13 +65,17 @@ def one_device(text: str, found: list[bytes]) -> bytes:
         raise Fault(
             "usage",
             f"not a device: {text!r}",
-            f"write its id, or the first {MIN_PREFIX} characters or more; p2pctl peers shows them",
+            f"write its id, or the first {MIN_PREFIX} characters or more; p2pctl peers shows them (at a tracker: p2pctl tracker peers)",
         )
     ids = sorted(
         {device_text(device_id) for device_id in found if device_text(device_id).startswith(text.lower())}
     )
     if not ids:
-        raise Fault("not_found", f"no device is known whose id begins with {text}", "p2pctl peers lists them")
+        raise Fault(
+            "not_found",
+            f"no device is known whose id begins with {text}",
+            "p2pctl peers lists them (at a tracker: p2pctl tracker peers)",
+        )
     if len(ids) > 1:
         raise Fault("ambiguous", f"{text} begins {len(ids)} ids: {', '.join(ids[:5])}", "write more of it")
     return device_from_text(ids[0])

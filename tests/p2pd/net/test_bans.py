@@ -68,4 +68,6 @@ def test_one_device_is_meant_by_its_id_or_the_beginning_of_it() -> None:
         with pytest.raises(Fault) as caught:
             one_device(words, found)
         codes.append(caught.value.code)
+        # `p2pctl peers` is refused by a daemon that is a tracker only
+        assert caught.value.code == "ambiguous" or "p2pctl tracker peers" in caught.value.hint
     assert codes == ["usage", "usage", "not_found", "ambiguous"]

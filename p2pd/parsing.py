@@ -29,6 +29,8 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
+        if args and (early := _early(self, args)) is not None:
+            raise early
         values, surplus = self.parse_known_args(args, namespace)
         if surplus:
             raise _surplus(_chosen(self, values), surplus)
@@ -46,6 +48,26 @@ class Parser(argparse.ArgumentParser):
         name = action.option_strings[-1] if action.option_strings else None
         what = f"{name}: there is no {value!r}" if name else f"there is no command {value!r}"
         raise Fault("usage", what, hint(str(value), known, f"one of {', '.join(known)}; {self.prog} --help"))
+
+
+def _early(parser: argparse.ArgumentParser, words: Sequence[str]) -> Fault | None:
+    """What is wrong when the first word is an option of a command that comes later, or not at all."""
+    name = words[0].partition("=")[0]
+    if not name.startswith("--") or name in parser._option_string_actions:
+        return None
+    having = [
+        command
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for command, one in action.choices.items()
+        if name in one._option_string_actions
+    ]
+    if not having:
+        return None
+    meant = next((word for word in words if word in having), "|".join(having))
+    return Fault(
+        "usage", f"{name} is an option of a command", f"it follows that: {parser.prog} {meant} {name}"
+    )
 
 
 def _surplus(chosen: argparse.ArgumentParser, words: Sequence[str]) -> Fault:

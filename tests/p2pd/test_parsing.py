@@ -35,6 +35,8 @@ def make() -> Parser:
         (["peer", "surplus"], "'surplus' is one argument too many", "p2pd peer --help"),
         (["peer", "--role", "pear"], "--role: there is no 'pear'", "did you mean peer?"),
         (["peer", "--tracker"], "argument --tracker: expected one argument", "p2pd peer --help"),
+        (["--tracker", "x"], "--tracker is an option of a command", "it follows that: p2pd peer --tracker"),
+        (["--home=x", "peer"], "--home is an option of a command", "it follows that: p2pd peer --home"),
         (["peer", "--home", ""], "--home is empty", "is a variable not set?"),
         (["peer", "--home="], "--home is empty", "is a variable not set?"),
         (["peer", "--track", "x"], "p2pd peer has no option --track", "did you mean --tracker?"),

@@ -141,9 +141,10 @@ def program() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. Raises nothing (unless P2PCTL_DEBUG is set)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # the caller closed it (`>&-`)
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    if sys.stdout is None:  # the caller closed it (`>&-`): what is written there fails, as on a full disk
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         status = _guarded(words, None)
         sys.stdout.flush()

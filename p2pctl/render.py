@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Item = dict[str, Any]
 
 _encode: Callable[[object], str] | None = None
+LONG_CURSOR = 40  # more characters than a line has room for
 SHAPES = ("json", "jsonl", "tsv", "quiet")
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -141,7 +142,7 @@ class Output:
     def finish(self, view: View, total: int = 1) -> int:
         """End the answer; returns the exit status of a command with `total` arguments."""
         if self._next is not None and self.shape != "json":
-            self.warn(f"more follow: --cursor {self._next}")
+            self.warn(f"more follow: {self._onward(self._next)}")
         if self.shape == "json" and (total > 1 or not self._faults):
             document: Item = {
                 "schema": f"p2p.{self.command}/1",
@@ -158,6 +159,12 @@ class Output:
         elif self.shape == "tsv" and self._header and not self._faults:
             self._write(self._tsv(view, []), "surrogateescape")  # a table without rows is one all the same
         return combine(self._faults, total)
+
+    def _onward(self, cursor: str) -> str:
+        """How to get at what follows. Nobody copies a long cursor (that of several trackers holds a mark of each) by hand."""
+        if self.human and len(cursor) > LONG_CURSOR:
+            return "a higher --limit shows them; the cursor of the next page is `next` under --json"
+        return f"--cursor {cursor}"
 
     def warn(self, text: str) -> None:
         """A warning: part of the document, or a line on stderr. Each is given once."""

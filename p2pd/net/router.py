@@ -126,7 +126,7 @@ class SealedRouter:
         kind = data[0] if len(data) else 0
         if conn is not None and conn.session is not None:
             if kind == RECORD:
-                self._record(conn, data, now)
+                self._record(conn, conn.session, data, now)
             else:
                 self._misbehaved(rid, "handshake inside a session")
         elif kind == HELLO and conn is None:
@@ -138,15 +138,14 @@ class SealedRouter:
         else:
             self._misbehaved(rid, "unexpected frame")
 
-    def _record(self, conn: Conn, data: memoryview, now: float) -> None:
-        assert conn.session is not None
+    def _record(self, conn: Conn, session: Session, data: memoryview, now: float) -> None:
         try:
-            event = conn.session.open_into(data, self._plain, now)
+            event = session.open_into(data, self._plain, now)
             if isinstance(event, Opened):
                 self.handler.message(conn, event.header, event.payload)
             elif isinstance(event, Pinged):
-                self._rekey(conn, now)
-                self._transmit(conn, conn.session.seal_pong(event.number, now))
+                self._rekey(conn, now)  # which ends the connection when nobody reads there
+                self._transmit(conn, session.seal_pong(event.number, now))
             elif isinstance(event, Closed):
                 self._drop(conn, "closed by the peer")
         except ProtocolError as error:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pctl import render
-from p2pctl.render import Output, View
+from p2pctl.render import LONG_CURSOR, Output, View
 from protocol.display import hidden
 from protocol.errors import Fault
 from tests.fakes.screens import FakeTerminal
@@ -241,6 +241,19 @@ class TestFailures:
             "  None         0 B  None",
             "  hint: write more",
         ]
+
+    def test_a_long_cursor_is_for_programs(self, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+        cursor = "c" * (LONG_CURSOR + 1)
+        for shape in ("human", "jsonl", "tsv", "quiet"):
+            output = Output("x", shape)
+            output.page(VIEW, {"items": [], "next": cursor})
+            output.finish(VIEW)
+        people, _, *programs = capsysbinary.readouterr().err.decode().splitlines()
+        assert people == (
+            "p2pctl: more follow: a higher --limit shows them; the cursor of the next page is `next` under --json"
+        )
+        assert len(programs) == 3
+        assert all(f"more follow: --cursor {cursor}" in line for line in programs)
 
     def test_warnings(self, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
         page = {"items": [], "next": "c", "partial": True, "warnings": ["w\x1b", "w\x1b"]}

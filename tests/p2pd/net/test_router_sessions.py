@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
@@ -282,6 +283,30 @@ def test_a_session_of_nothing_but_pings_changes_its_keys_too(
             updates += 1
     assert updates == 1
     assert not handler.closings.items
+
+
+def test_a_ping_by_one_that_does_not_read_is_no_fault_of_ours_when_keys_are_due(
+    net: Net, handler: Recorder, member: Stranger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The change of keys, which goes before the pong, ends the connection then."""
+    caplog.set_level(logging.INFO)
+    conn = handler.openings.get()
+    member.send(member.seal(Interest(0, ID)))  # keys that sealed nothing are not changed
+    member.reply()
+    handler.requests.get()
+    handler.answer = None
+    assert member.session is not None
+    net.on(net.listening, lambda: conn.backlog.extend([b""] * BACKLOG))
+    since = net.clock()
+    while net.clock() - since < limits.REKEY_SECONDS:
+        net.advance(45)
+        member.send(member.seal(Interest(1, ID)))
+        handler.requests.get()
+    member.send(member.session.seal_ping(net.clock()))
+    assert handler.closings.get() is conn
+    assert "does not read" in caplog.text
+    assert "internal error" not in caplog.text
+    assert "could not be handled" not in caplog.text
 
 
 def test_the_banned_are_expelled_and_told_so(net: Net, handler: Recorder, member: Stranger) -> None:

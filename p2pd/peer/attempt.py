@@ -186,7 +186,7 @@ class Attempt:
         def abandoned(peer: Peer, lost: Lost) -> None:
             post(loop, self._wake.set)
 
-        fetch = ManifestFetch(row.content_id, decode, limit, done, abandoned)
+        fetch = ManifestFetch(self._services.reactor, row.content_id, decode, limit, done, abandoned)
         try:
             while not found.done():
                 self.problem = await self._services.finder.offer(row.content_id, fetch)

@@ -208,7 +208,7 @@ class FolderAttempt(Attempt):
         def abandoned(peer: Peer, lost: Lost) -> None:
             post(loop, self._wake.set)
 
-        fetch = self._fetch_small = ContentsFetch(wants, deliver, abandoned, self._bucket)
+        fetch = self._fetch_small = ContentsFetch(services.reactor, wants, deliver, abandoned, self._bucket)
         looking = asyncio.create_task(self._look(fetch))
         try:
             while left:

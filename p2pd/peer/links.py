@@ -68,6 +68,14 @@ class Peer:
         self.timer: Timer | None = None
         self.pace = limits.MAX_BLOCK  # the device asks for blocks no longer than this
         self._links = links
+        self._questions = 0  # that are not answered
+        self._waiting_since: float | None = None  # since when something is owed to us and nothing came
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which it has answered nothing though something was asked; 0 while it owes nothing."""
+        since = self._waiting_since
+        return self._links.reactor.clock() - since if since is not None else 0.0
 
     @property
     def ready(self) -> bool:
@@ -79,12 +87,27 @@ class Peer:
         """Bits of Feature that it told; 0 while it is not connected."""
         return self.link.features if self.link is not None else 0
 
+    def connected(self) -> None:
+        """There is a new link: what was asked over another one says nothing about it."""
+        self._waiting_since = None
+
     def ask(self, message: Any, answer: Answer, timeout: float = limits.REQUEST_SECONDS) -> None:
         """See Link.ask; without a link the answer is Lost."""
         if self.link is None:
             self._links.reactor.call(answer, Lost("closed", "not connected"), memoryview(b""))
         else:
-            self.link.ask(message, answer, timeout)
+            clock = self._links.reactor.clock
+            if self._waiting_since is None:
+                self._waiting_since = clock()
+            self._questions += 1
+
+            def answered(reply: Any, payload: memoryview) -> None:
+                self._questions -= 1
+                if not isinstance(reply, Lost):
+                    self._waiting_since = clock() if self._questions else None
+                answer(reply, payload)
+
+            self.link.ask(message, answered, timeout)
 
     def keep(self) -> Callable[[], None]:
         """Within the call of an Answer: its payload stays valid until the answered function is called, on any thread."""
@@ -259,6 +282,7 @@ class Links:
 
     def _ready(self, peer: Peer) -> None:
         peer.pace = limits.MAX_BLOCK
+        peer.connected()
         for user in list(peer.users):
             user.peer_ready(peer)
 

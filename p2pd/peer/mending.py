@@ -110,7 +110,9 @@ class Mender:
         def done(manifest: Manifest) -> None:
             settle(loop, found, manifest)
 
-        fetch = ManifestFetch(content_id, Manifest.decode, MAX_MANIFEST, done, lambda peer, lost: None)
+        fetch = ManifestFetch(
+            services.reactor, content_id, Manifest.decode, MAX_MANIFEST, done, lambda peer, lost: None
+        )
         hopeful = time.monotonic()
         try:
             while not found.done():

@@ -42,7 +42,7 @@ async def _ask(services: Services, content_id: bytes) -> Manifest | None:
     def abandoned(peer: Peer, lost: Lost) -> None:
         """Another may give it in time."""
 
-    fetch = ManifestFetch(content_id, Manifest.decode, MAX_MANIFEST, done, abandoned)
+    fetch = ManifestFetch(services.reactor, content_id, Manifest.decode, MAX_MANIFEST, done, abandoned)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             if await services.finder.offer(content_id, fetch) is not None:

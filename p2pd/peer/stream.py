@@ -189,6 +189,7 @@ class Stream:
             return Manifest.decode(octets, content_id)
         found: asyncio.Future[Manifest] = self._loop.create_future()
         fetch = ManifestFetch(
+            self._services.reactor,
             content_id,
             Manifest.decode,
             MAX_MANIFEST,

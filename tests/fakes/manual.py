@@ -105,6 +105,7 @@ class FakePeer:
         self.features = int(Feature.CONTENTS)
         self.failures = 0
         self.lies = 0
+        self.silence = 0.0
 
     def ask(self, message: Any, answer: Callable[[Any, memoryview], object], timeout: float = 30.0) -> None:
         """Kept for `answer`."""

@@ -6,11 +6,11 @@ import pytest
 
 from p2pd.engine.ratelimit import TokenBucket
 from p2pd.net.dealer import Lost
-from p2pd.peer.contents import UNTAKEN, WINDOW, ContentsFetch, Delivery, Want
+from p2pd.peer.contents import PATIENCE_MIN, TICK_SECONDS, UNTAKEN, WINDOW, ContentsFetch, Delivery, Want
 from protocol.errors import Refusal
 from protocol.limits import MAX_BLOCK, MAX_CONTENTS
 from protocol.peer import Contents, GetContents, Refused
-from tests.fakes.manual import FakePeer
+from tests.fakes.manual import FakePeer, ManualReactor
 
 
 def wants(count: int, size: int = 4) -> list[Want]:
@@ -23,7 +23,9 @@ class Bench:
     def __init__(self, asked: list[Want]) -> None:
         self.deliveries: list[Delivery] = []
         self.abandoned: list[tuple[str, str]] = []
+        self.reactor = ManualReactor()
         self.fetch = ContentsFetch(
+            self.reactor,  # type: ignore[arg-type]
             asked,
             self.deliveries.append,
             lambda peer, lost: self.abandoned.append((peer.name, lost.code)),
@@ -153,4 +155,77 @@ def test_stopping_ends_it() -> None:
     assert bench.deliveries == []
     assert bench.fetch.sources == 0
     assert peer.withdrawn
+    bench.reactor.advance(1)
+    assert not bench.reactor.timers, "it does not look for the silent any more"
     assert peer.detached
+
+
+def quick(bench: Bench, peer: FakePeer) -> None:
+    """An answer after a tenth of a second."""
+    bench.reactor.advance(0.1)
+    whole(peer)
+    bench.fetch.taken()
+
+
+def test_what_a_silent_source_owes_goes_to_the_others_and_it_is_asked_again_when_it_gives() -> None:
+    asked = wants(9 * MAX_CONTENTS)
+    bench = Bench(asked)
+    silent, other = bench.ready("silent"), bench.ready("other")
+    assert (len(silent.messages), len(other.messages)) == (4, 4)
+    quick(bench, silent)
+    for _ in range(4):
+        quick(bench, other)
+    assert (len(silent.messages), len(other.messages)) == (4, 0), (
+        "all that is left is asked of the silent one"
+    )
+    bench.reactor.advance(PATIENCE_MIN + TICK_SECONDS)
+    assert len(other.messages) == 4
+    for _ in range(4):
+        quick(bench, other)
+    assert sorted(bench.delivered) == sorted(want.content_id for want in asked)
+    for _ in range(4):
+        quick(bench, silent)
+    assert len(bench.delivered) == len(asked), "each is delivered once"
+
+
+def test_one_that_was_silent_is_asked_again_only_when_it_gives_something() -> None:
+    bench = Bench(wants(60 * MAX_CONTENTS))
+    silent, other = bench.ready("silent"), bench.ready("other")
+    for _ in range(50):
+        quick(bench, other)
+    assert len(silent.messages) == WINDOW
+    quick(bench, silent)
+    assert len(silent.messages) == 2 * WINDOW - 1, "what it still owes it may answer, but is not waited for"
+
+
+def test_when_all_are_silent_nothing_is_taken_back() -> None:
+    bench = Bench(wants(8 * MAX_CONTENTS))
+    both = [bench.ready("a"), bench.ready("b")]
+    bench.reactor.advance(30)
+    assert [len(peer.messages) for peer in both] == [4, 4]
+
+
+def test_a_source_that_is_slow_but_steady_keeps_what_it_was_asked_for() -> None:
+    bench = Bench(wants(90 * MAX_CONTENTS))
+    slow, other = bench.ready("slow"), bench.ready("other")
+    for _ in range(5):
+        for _ in range(14):
+            quick(bench, other)
+        whole(slow)
+        bench.fetch.taken()
+        assert len(slow.messages) == WINDOW
+    assert bench.fetch.arrived == 4 * len(bench.delivered), "nothing came in vain"
+
+
+def test_after_a_sleep_of_ours_nobody_was_silent() -> None:
+    bench = Bench(wants(9 * MAX_CONTENTS))
+    a, b = bench.ready("a"), bench.ready("b")
+    quick(bench, a)
+    bench.reactor.timers[0].when += 60
+    bench.reactor.advance(60)
+    for _ in range(4):
+        quick(bench, b)
+    for _ in range(4):
+        quick(bench, a)
+    assert len(bench.delivered) == 9 * MAX_CONTENTS
+    assert bench.fetch.arrived == 4 * 9 * MAX_CONTENTS, "nothing came twice"

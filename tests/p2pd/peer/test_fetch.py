@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from p2pd.net.dealer import Lost
-from p2pd.peer.fetch import ManifestFetch
+from p2pd.peer.fetch import PART_SECONDS, PATIENCE_FIRST, ManifestFetch
 from protocol.codec import encode
 from protocol.errors import Refusal
 from protocol.limits import MANIFEST_PART, MAX_MANIFEST, MIB
 from protocol.manifest import Manifest
 from protocol.peer import Available, GetManifest, ManifestPart, Refused
-from tests.fakes.manual import FakePeer
+from tests.fakes.manual import FakePeer, ManualReactor
 from tests.fakes.swarm import manifest_of
 
 COUNT = 2 * MANIFEST_PART // 32
@@ -29,7 +29,9 @@ class Bench:
         self.octets = manifest.encode()
         self.done: list[Manifest] = []
         self.abandoned: list[tuple[str, str]] = []
+        self.reactor = ManualReactor()
         self.fetch = ManifestFetch(
+            self.reactor,  # type: ignore[arg-type]
             manifest.content_id,
             Manifest.decode,
             MAX_MANIFEST,
@@ -128,6 +130,43 @@ def test_a_silent_source_waits_behind_the_others() -> None:
     for _ in range(3):
         bench.give(silent)
     assert bench.done == [BIG]
+
+
+def test_another_is_asked_soon_when_one_is_silent_and_the_slow_have_their_time_in_the_end() -> None:
+    bench = Bench(BIG)
+    a = bench.ready("a")
+    bench.reactor.advance(PART_SECONDS)
+    assert len(a.messages) == 1, "there is nobody else"
+    b = bench.ready("b")
+    bench.reactor.advance(PATIENCE_FIRST)
+    assert b.messages == [GetManifest(0, BIG.content_id, 0)]
+    bench.reactor.advance(2 * PATIENCE_FIRST - 0.1)
+    assert len(a.messages) == 1
+    bench.reactor.advance(0.2)
+    assert len(a.messages) == 2
+    bench.give(b)  # too late
+    bench.give(a)  # the answer to what was asked first
+    assert len(a.messages) == 1
+    for _ in range(3):
+        bench.reactor.advance(3.5 * PATIENCE_FIRST)
+        bench.give(a)
+    assert bench.done == [BIG]
+    bench.reactor.advance(60)
+    assert not b.messages
+
+
+def test_one_that_is_silent_to_others_is_asked_last() -> None:
+    bench = Bench()
+    silent = FakePeer("silent")
+    silent.silence = PATIENCE_FIRST + 0.1
+    bench.fetch.peer_ready(silent)  # type: ignore[arg-type]
+    assert len(silent.messages) == 1, "there is nobody else"
+    first, second = bench.ready("first"), bench.ready("second")
+    assert (len(first.messages), len(second.messages)) == (1, 0)
+    bench.fetch.peer_lost(first, Lost("lost", "gone"))  # type: ignore[arg-type]
+    bench.give(second)
+    assert bench.done == [SMALL]
+    assert len(silent.messages) == 1
 
 
 def test_a_part_that_comes_is_progress() -> None:

@@ -123,6 +123,43 @@ def test_one_lie_costs_the_device_nothing_here_and_the_second_ends_its_link_for_
     assert not bench.links.peers
 
 
+def test_a_device_that_owes_an_answer_is_silent_until_it_gives_one(bench: Bench) -> None:
+    user = Wants()
+    bench.attach(user)
+    peer, conn = user.ready.get(), bench.uploader.openings.get()
+    bench.uploader.answer = None
+    answers: Box[Any] = Box()
+
+    def silence() -> float:
+        found: float = bench.on(lambda: peer.silence)
+        return found
+
+    def ask() -> int:
+        bench.on(lambda: peer.ask(Interest(0, ID), lambda reply, payload: answers.put(reply)))
+        number: int = bench.uploader.requests.get().req
+        return number
+
+    assert silence() == 0.0
+    first, second = ask(), ask()
+    bench.net.advance(5)
+    assert silence() >= 5
+    bench.net.listening.call(conn.send, Available(first, True))
+    answers.get()
+    bench.net.advance(3)
+    assert 3 <= silence() < 5, "the second is still owed"
+    bench.net.listening.call(conn.send, Available(second, True))
+    answers.get()
+    bench.net.advance(3)
+    assert silence() == 0.0
+    ask()
+    bench.net.advance(3)
+    bench.net.on(bench.net.listening, lambda: bench.net.routers[0].close(conn, "over"))
+    user.lost.get()
+    bench.net.advance(1)
+    assert user.ready.get() is peer
+    assert silence() == 0.0, "a new link owes nothing"
+
+
 def test_a_device_never_dials_itself(bench: Bench) -> None:
     bench.attach(Wants(), device_id=make_device("downloader").device_id)
     assert not bench.links.peers

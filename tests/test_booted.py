@@ -40,7 +40,7 @@ def test_root_and_a_user_do_what_they_type_and_nothing_is_left(tmp_path: Path) -
         for pid in kept.processes(machine.cgroup):
             with suppress(ProcessLookupError):  # the last session is ending
                 processes.append(os.pidfd_open(pid))
-        assert len(processes) > 5
+        assert len(processes) > 3  # systemd, the journal, logind, a bus
         raise InterruptedError
     for process in processes:
         assert select.select([process], [], [], 0)[0]  # it has ended

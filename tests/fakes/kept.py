@@ -63,6 +63,7 @@ def main() -> None:
         poll.poll()
     finally:
         remove(cgroup)
+    command.wait()
 
 
 if __name__ == "__main__":

@@ -360,7 +360,7 @@ def _look(
         damage = Fault(
             "integrity",
             f"{what} damaged",
-            "p2pctl verify --repair fetches them again",
+            "p2pctl verify --all --repair fetches them again",
         )
         return Verdict(target, "damaged", count, pieces, damage, whole)
     change = Fault("integrity", f"{safe(target.path)} was changed by somebody", _CHANGED_HINT)
@@ -368,7 +368,7 @@ def _look(
 
 
 _OTHER_HINT = "download it again, to another name, when the old one is wanted"
-_CHANGED_HINT = "p2pctl verify --repair --restore-changed writes the old octets over the change"
+_CHANGED_HINT = "p2pctl verify --repair --restore-changed FILE writes the old octets over the change"
 
 
 def _untouched(target: Target, stamp: Stamp) -> bool:

@@ -58,6 +58,7 @@ def test_a_damaged_share_is_found_withdrawn_mended_and_served_again(tmp_path: Pa
         (verdict,) = await verify(bob, "a.bin")
         assert (verdict.state, verdict.bad, verdict.pieces) == ("damaged", [1], 4)
         assert verdict.fault is not None
+        assert "p2pctl verify --all --repair" in verdict.fault.hint
         assert verdict.fault.code == "integrity"
         catalogue = bob.service.catalogue
         assert catalogue.find(MANIFEST.content_id) is None

@@ -93,6 +93,8 @@ class Sharing:
         return task.result()
 
     async def _published(self, size: int, files: int, progress: Progress) -> tuple[bool, list[str]]:
+        """Whether a tracker knows what is shared, and warnings. Raises Fault auth when all have another password: without a new one
+        here nobody will ever see it."""
         peer = self._peer()
         await peer.finder.settle()
         await progress({"stage": "publishing", "done_bytes": size, "total_bytes": size})
@@ -100,6 +102,14 @@ class Sharing:
         revision = peer.store.revision
         trackers = list(peer.trackers)  # a reload may change them meanwhile
         results = await asyncio.gather(*(tracker.wait_published(revision, patience) for tracker in trackers))
+        strangers = [
+            tracker.error for tracker in trackers if tracker.state == "wrong_password" and tracker.error
+        ]
+        if trackers and len(strangers) == len(trackers) and not any(results):
+            first = strangers[0]
+            raise Fault(
+                "auth", f"shared here, but nobody sees it: {first.message}", first.hint, first.details
+            )
         warnings = []
         for tracker, done in zip(trackers, results, strict=True):
             if not done:

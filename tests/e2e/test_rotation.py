@@ -206,9 +206,10 @@ def test_every_command_says_that_the_key_is_another(swarm: Swarm) -> None:
         result = alice.ctl("--json", *words)
         assert (result.status, result.error["code"]) == (8, "auth"), words
     assert time.monotonic() - began < 10
-    added = alice.ctl("--json", "add", file)
-    assert (added.status, added.items[0]["published"]) == (0, False)
-    assert "another password" in str(added.document["warnings"])
+    for words in (["add", file], ["rescan"]):
+        result = alice.ctl("--json", *words)
+        assert (result.status, result.error["code"]) == (8, "auth"), words
+        assert "shared here, but nobody sees it" in result.error["message"]
     ping = alice.ctl("ping")
     assert (ping.status, "another password" in ping.err) == (0, True)
     status = alice.ctl("status")

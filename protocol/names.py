@@ -76,6 +76,12 @@ def check_path(text: str) -> tuple[str, ...]:
     return tuple(check_name(component) for component in components)
 
 
+def own_name(text: str) -> str:
+    """What others call a file or path of this device: NFC of what it is called here, or of what its user types. Files copied from a
+    Mac have decomposed names; these are composed where they are given out, and checked then. Never for what others sent."""
+    return text if text.isascii() else normalize("NFC", text)
+
+
 def fold(text: str) -> str:
     """What two names must not have in common in one directory: on some systems they are then one file."""
     return text.lower() if text.isascii() else normalize("NFC", text.casefold())

@@ -15,6 +15,7 @@ from p2pd.peer.service import PeerService
 from protocol.errors import Fault
 from protocol.ids import MIN_PREFIX, is_hex
 from protocol.limits import MAX_HITS, MAX_QUERY
+from protocol.names import own_name
 from protocol.tracker import By, Hit
 
 COMPLETIONS = 50
@@ -25,6 +26,7 @@ async def complete(peer: PeerService, kind: str, text: str, limit: int) -> Item:
     """A page of {"value", "id", "name", "size_bytes"}: names that begin with `text` (case does not count), and ids if it looks
     like the beginning of one. `kind`: "shared" for what this device shares, "found" for that and what trackers know.
     """
+    text = own_name(text)
     items: dict[str, Item] = {}
     for entry in peer.store.public_names(text, limit):
         _offer(items, entry.name, entry.content_id, entry.name, entry.size)

@@ -23,6 +23,7 @@ from protocol.control import parse_reference
 from protocol.display import quoted, safe
 from protocol.errors import Fault
 from protocol.limits import CONTROL_PAGE
+from protocol.names import own_name
 
 PUBLISH_SECONDS = 10.0
 PUBLISH_PER_SECOND = 1000  # files that a tracker takes at least
@@ -181,7 +182,8 @@ class Sharing:
         matches = [
             folder
             for folder in self._peer().store.list_folders()
-            if reference.text in (folder.name, folder.path)
+            if reference.text == folder.path
+            or own_name(reference.text) == folder.name
             or (
                 reference.kind in ("id", "prefix")
                 and folder.content_id is not None
@@ -203,14 +205,13 @@ class Sharing:
 
     def _folder_with(self, ref: str) -> Folder | None:
         """The folder that holds the file of this path, or of this name in the swarm."""
-        store = self._peer().store
+        store, name = self._peer().store, own_name(ref.removeprefix("name:"))
         for folder in store.list_folders():
-            for top in (folder.name, folder.path):
-                path = ref.removeprefix("name:").removeprefix(f"{top}/")
-                if f"{top}/{path}" == ref.removeprefix("name:") and any(
-                    member.path == path for member in store.members(folder.folder_id)
-                ):
-                    return folder
+            members = store.members(folder.folder_id)
+            if any(f"{folder.name}/{member.name}" == name for member in members):
+                return folder
+            if any(os.path.join(folder.path, member.path) == ref for member in members):
+                return folder
         return None
 
     def _own_share(self, ref: str) -> Share:
@@ -220,7 +221,7 @@ class Sharing:
             matches = [
                 share
                 for share in self._peer().store.list_shares()
-                if reference.text in (share.name, share.path)
+                if reference.text == share.path or own_name(reference.text) == share.name
             ]
         if not matches and (folder := self._folder_with(ref)) is not None:
             raise Fault(

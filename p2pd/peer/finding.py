@@ -7,7 +7,6 @@ none did. The same content from several trackers or under several names is one h
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from protocol.errors import Fault
 from protocol.frames import Feature
 from protocol.ids import CONTENT_ID_SIZE, before_prefix, device_text
 from protocol.limits import MAX_FILE, MAX_HITS
+from protocol.names import own_name
 from protocol.searching import Terms, fold, terms
 from protocol.tracker import PLAIN_HITS, By, Hit, Hits, Member, PeerList, Peers, Search, SearchTerms, Sort
 
@@ -190,12 +190,12 @@ class Finder:
 
     def _public(self, reference: Reference) -> list[Published]:
         """What this device has public under a reference, files of folders included."""
-        find, value = self._store.public_like, unicodedata.normalize("NFC", reference.value)
+        find, value = self._store.public_like, own_name(reference.value)
         matches = find(reference.kind, value)
         if not matches and reference.kind == "id":
             matches = find("sha256", value)
         if not matches and reference.kind == "prefix":
-            matches = find("name", unicodedata.normalize("NFC", reference.text))
+            matches = find("name", own_name(reference.text))
         return matches
 
     async def resolve(self, text: str) -> tuple[Hit, list[Fault]]:
@@ -211,7 +211,9 @@ class Finder:
         try:
             answer = await self._resolve_in_swarm(reference)
         except Fault as fault:
-            for entry in self._store.fetched_like(reference.kind, reference.value) if not hits else ():
+            for entry in (
+                self._store.fetched_like(reference.kind, own_name(reference.value)) if not hits else ()
+            ):
                 _merge(hits, hit_of(entry))
             if not hits:
                 raise
@@ -232,7 +234,7 @@ class Finder:
 
     async def _resolve_in_swarm(self, reference: Reference) -> Answer:
         by = {"id": By.ID, "prefix": By.ID, "sha256": By.SHA256, "name": By.NAME}[reference.kind]
-        value = unicodedata.normalize("NFC", reference.value) if by is By.NAME else reference.value
+        value = own_name(reference.value) if by is By.NAME else reference.value
         answer = await self.search(Query(by, value), 20, "")
         if not answer.hits and reference.kind == "id":
             answer = await self.search(Query(By.SHA256, value), 20, "")
@@ -266,7 +268,7 @@ def _matches(share: Share, kind: str, value: str) -> bool:
         return share.content_id is not None and share.content_id.hex().startswith(value)
     if kind == "sha256":
         return share.sha256 is not None and share.sha256.hex().startswith(value)
-    return share.name == unicodedata.normalize("NFC", value)
+    return share.name == own_name(value)
 
 
 def _ambiguous(text: str, hits: list[Hit]) -> Fault:

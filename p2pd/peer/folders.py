@@ -27,7 +27,7 @@ from protocol.display import quoted, safe
 from protocol.errors import Fault, LocalProtocolError, RemoteProtocolError
 from protocol.limits import MAX_FILES_PER_DEVICE, MIB
 from protocol.manifest import piece_count, piece_size_for
-from protocol.names import check_name
+from protocol.names import check_name, own_name
 
 log = logging.getLogger("p2pd.peer.folders")
 
@@ -135,7 +135,7 @@ class Folders:
         real = await asyncio.to_thread(os.path.realpath, path)
         known = self._store.folder_by_path(real)
         own = known.name if known is not None else os.path.basename(os.path.normpath(path))
-        shown = own if name is None else name
+        shown = own_name(own if name is None else name)
         try:
             return real, check_name(shown)
         except RemoteProtocolError as error:
@@ -171,7 +171,7 @@ class Folders:
         shared is a line in the log, for the download itself is done."""
         try:
             try:
-                name = check_name(os.path.basename(path))
+                name = check_name(own_name(os.path.basename(path)))
             except RemoteProtocolError:
                 pass  # the user chose one that no other peer accepts: what the swarm calls it
             folder = await asyncio.to_thread(self._record, os.path.realpath(path), name, collection, hashed)
@@ -309,8 +309,8 @@ class Folders:
             raise _nothing(folder.path, tree)
         try:
             made = Collection(
-                _really_empty(tree.directories, live),
-                (listing.Member(member.path, member.size, member.content_id) for member in live),
+                map(own_name, _really_empty(tree.directories, live)),
+                (listing.Member(member.name, member.size, member.content_id) for member in live),
             )
         except LocalProtocolError as error:
             raise Fault(

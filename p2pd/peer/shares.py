@@ -22,7 +22,7 @@ from protocol.display import quoted, safe
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import MAX_FILE, MAX_FILES_PER_DEVICE
 from protocol.manifest import Manifest
-from protocol.names import check_name
+from protocol.names import check_name, own_name
 
 log = logging.getLogger("p2pd.peer.shares")
 
@@ -123,7 +123,7 @@ class Shares:
     async def _place(self, path: str, name: str | None) -> tuple[str, Stamp, str]:
         real = await asyncio.to_thread(os.path.realpath, path)
         stamp = await asyncio.to_thread(_look, real)
-        shown = name if name is not None else os.path.basename(path)
+        shown = own_name(name if name is not None else os.path.basename(path))
         try:
             check_name(shown)
         except RemoteProtocolError as error:
@@ -149,7 +149,7 @@ class Shares:
         Under its own name, or, when the user chose one that no other peer accepts, under `name`, what the swarm calls it.
         """
         try:
-            name = check_name(os.path.basename(path))
+            name = check_name(own_name(os.path.basename(path)))
         except RemoteProtocolError:
             name = name.rsplit("/", 1)[-1]
         fd, stamp = open_shared(path)

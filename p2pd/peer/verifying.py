@@ -25,6 +25,7 @@ from protocol.control import Reference, parse_reference
 from protocol.display import quoted, safe
 from protocol.errors import Fault
 from protocol.manifest import Manifest, piece_count
+from protocol.names import own_name
 
 log = logging.getLogger("p2pd.peer.verifying")
 
@@ -123,7 +124,7 @@ class Verifier:
                 path = os.path.join(folder.path, member.path)
                 target = Target(
                     "folder",
-                    f"{folder.name}/{member.path}",
+                    f"{folder.name}/{member.name}",
                     path,
                     member.content_id,
                     member.sha256,
@@ -291,7 +292,7 @@ def _of_download(row: Download) -> Target | None:
 
 def _matching(every: list[Target], reference: Reference) -> list[Target]:
     value, text = reference.value, reference.text
-    name = value if reference.kind == "name" else text
+    name = own_name(value if reference.kind == "name" else text)
     by_name = [one for one in every if name in (one.name, one.name.rpartition("/")[2], *one.group[:1])]
     if reference.kind == "name":
         return by_name

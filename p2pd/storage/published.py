@@ -6,9 +6,11 @@ number of its own, the revision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Cursor
 from typing import NamedTuple
+
+from protocol.names import own_name
 
 
 class Public(NamedTuple):
@@ -57,11 +59,23 @@ def unpublish(cursor: Cursor, pairs: Iterable[tuple[bytes, str]]) -> None:
             pair,
         ).fetchone()
     ]
+    elsewhere = {pair for content_id in {one for one, _ in gone} for pair in _composed(cursor, content_id)}
+    gone = [pair for pair in gone if pair not in elsewhere]
     first = _revisions(cursor, len(gone))
     cursor.executemany(
         "UPDATE published SET live = 0, revision = ? WHERE content_id = ? AND name = ?",
         [(first + number, *pair) for number, pair in enumerate(gone)],
     )
+
+
+def _composed(cursor: Cursor, content_id: bytes) -> Iterator[tuple[bytes, str]]:
+    """Each (content, name) of a live file of a folder whose name is not, letter for letter, its path on disk."""
+    rows = cursor.execute(
+        "SELECT f.name, m.path FROM member m JOIN folder f USING (folder_id)"
+        " WHERE m.content_id = ? AND m.live AND m.path GLOB '*[^ -~]*'",
+        (content_id,),
+    )
+    return ((content_id, f"{folder}/{own_name(path)}") for folder, path in rows)
 
 
 def _revisions(cursor: Cursor, count: int) -> int:

@@ -20,6 +20,7 @@ from p2pd.storage.state_downloads import drop_unused_manifest
 from protocol.collection import Collection
 from protocol.errors import Fault
 from protocol.manifest import Manifest
+from protocol.names import own_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Folder:
 
 
 class Member(NamedTuple):
-    """A file of a folder. `path` is in the folder, with "/" between components."""
+    """A file of a folder. `path` is in the folder, as it is on disk, with "/" between components."""
 
     path: str
     content_id: bytes
@@ -53,6 +54,11 @@ class Member(NamedTuple):
     stamp: Stamp
     live: bool
     """Served and public."""
+
+    @property
+    def name(self) -> str:
+        """Its path as others see it."""
+        return own_name(self.path)
 
 
 class Hashed(NamedTuple):
@@ -93,7 +99,7 @@ class Folders(Database):
             )
             if folder.name != name:
                 live = [member for member in _members(cursor, folder.folder_id) if member.live]
-                unpublish(cursor, [(member.content_id, f"{folder.name}/{member.path}") for member in live])
+                unpublish(cursor, [(member.content_id, f"{folder.name}/{member.name}") for member in live])
                 publish(cursor, [_public(name, member) for member in live], now)
                 if folder.state == "shared" and folder.content_id is not None:
                     unpublish(cursor, [(folder.content_id, folder.name)])
@@ -279,13 +285,13 @@ def _find(cursor: Cursor, folder_id: int, paths: Iterable[str]) -> list[Member]:
 
 def _withdraw(cursor: Cursor, folder: str, members: Sequence[Member]) -> None:
     """What these had is public no more, unless it is still theirs or another's; unused manifests go."""
-    unpublish(cursor, [(member.content_id, f"{folder}/{member.path}") for member in members])
+    unpublish(cursor, [(member.content_id, f"{folder}/{member.name}") for member in members])
     for content_id in {member.content_id for member in members}:
         drop_unused_manifest(cursor, content_id)
 
 
 def _public(folder: str, member: Member) -> Public:
-    return Public(member.content_id, f"{folder}/{member.path}", member.sha256, member.size)
+    return Public(member.content_id, f"{folder}/{member.name}", member.sha256, member.size)
 
 
 def _publish_folder(cursor: Cursor, folder: Folder, now: float) -> None:

@@ -1,8 +1,8 @@
 """Looking through a folder that is to be shared: what is in it, what is left out and why, and hashing its files.
 
-The rule: what is shared is below the folder and is a plain file with a name that every member accepts; links are never
-followed, neither to files nor to directories, and nothing is opened before that is known. A file is hashed only if what
-was opened is what the walk saw. What cannot be shared is reported and stops nothing else.
+The rule: what is shared is below the folder and is a plain file with a name that every member accepts, once it is in NFC; links
+are never followed, neither to files nor to directories, and nothing is opened before that is known. A file is hashed only if
+what was opened is what the walk saw. What cannot be shared is reported and stops nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from protocol.display import safe
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import MAX_COLLECTION_ENTRIES, MAX_COMPONENTS, MAX_FILE, MIN_PIECE
 from protocol.manifest import Manifest
-from protocol.names import PART_SUFFIX, check_name, check_path, fold
+from protocol.names import PART_SUFFIX, check_name, check_path, fold, own_name
 
 KEY_FILE = "network.key"
 """In a home of p2pd: a directory with it is never shared, whatever was asked for."""
@@ -34,7 +34,7 @@ ATTEMPTS = 3  # how often a file that changes while it is hashed is tried again 
 
 
 class Found(NamedTuple):
-    """A file to share: its path in the folder, and its stamp."""
+    """A file to share: its path in the folder as it is on disk, and its stamp."""
 
     path: str
     stamp: Stamp
@@ -68,10 +68,11 @@ class Patterns:
     folder's top; one that ends with `/` means directories only, and leaves out all that is in them."""
 
     def __init__(self, globs: Sequence[str]) -> None:
-        self._globs = [(glob.strip("/"), glob.endswith("/"), "/" in glob.rstrip("/")) for glob in globs]
+        named = [own_name(glob) for glob in globs]
+        self._globs = [(glob.strip("/"), glob.endswith("/"), "/" in glob.rstrip("/")) for glob in named]
 
     def match(self, path: str, name: str, directory: bool) -> bool:
-        """Whether this is left out."""
+        """Whether what others would see under this path and name is left out."""
         return any(
             (directory or not only) and fnmatchcase(path if whole else name, glob)
             for glob, only, whole in self._globs
@@ -136,15 +137,15 @@ class _Walker:
             self._leave(path or ".", "a home of p2pd, with its keys", False)
             return
         before = len(self.tree.files) + len(self.tree.directories)
-        taken: set[str] = set()
+        taken: dict[str, str] = {}  # folded -> name
         for entry in entries:
             self._entry(fd, entry, f"{path}/{entry.name}" if path else entry.name, depth, taken)
         if path and len(self.tree.files) + len(self.tree.directories) == before:
             self.tree.directories.append(path)
             self._count()
 
-    def _entry(self, fd: int, entry: os.DirEntry[str], path: str, depth: int, taken: set[str]) -> None:
-        name = entry.name
+    def _entry(self, fd: int, entry: os.DirEntry[str], path: str, depth: int, taken: dict[str, str]) -> None:
+        name, shown = entry.name, own_name(path)
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
@@ -153,7 +154,7 @@ class _Walker:
             self._leave(path, _reason(error), True)
             return
         directory = stat.S_ISDIR(status.st_mode)
-        if self._patterns.match(path, name, directory):
+        if self._patterns.match(shown, shown.rpartition("/")[2], directory):
             self._leave(path, "excluded", False)
         elif name.endswith(PART_SUFFIX):
             self._leave(path, "an unfinished download", False)
@@ -163,7 +164,7 @@ class _Walker:
             self._leave(path, "a symbolic link", False)
         elif not directory and not stat.S_ISREG(status.st_mode):
             self._leave(path, "not a plain file", False)
-        elif problem := self._problem(path, name, taken):
+        elif problem := self._problem(shown, taken):
             self._leave(path, problem, True)
         elif directory:
             self._enter(fd, name, path, depth)
@@ -175,17 +176,20 @@ class _Walker:
             self.tree.files.append(Found(path, stamp_from(status)))
             self._count()
 
-    def _problem(self, path: str, name: str, taken: set[str]) -> str:
-        """Why no member would accept this name here, or ""."""
+    def _problem(self, path: str, taken: dict[str, str]) -> str:
+        """Why no member would accept what others would see under this path, or ""."""
+        name = path.rpartition("/")[2]
         try:
             check_name(name)
             if len(path) > 200 or path.count("/") > MAX_COMPONENTS - 4 or len(self._name) > 200:
                 check_path(f"{self._name}/{path}")
         except RemoteProtocolError as error:
             return f"its name {error}"
-        if (folded := fold(name)) in taken:
-            return "its name differs from another's only in case"
-        taken.add(folded)
+        folded = fold(name)
+        if folded in taken:
+            differs = "in the Unicode normal form" if taken[folded] == name else "in case"
+            return f"its name differs from another's only {differs}"
+        taken[folded] = name
         return ""
 
     def _enter(self, fd: int, name: str, path: str, depth: int) -> None:
@@ -308,8 +312,9 @@ def _steps(on_progress: Callable[[int], None] | None) -> Callable[[int], None] |
     return step
 
 
-def _by_name(entry: os.DirEntry[str]) -> str:
-    return entry.name
+def _by_name(entry: os.DirEntry[str]) -> tuple[bool, str]:
+    """Names in NFC first: of two that others could not tell apart the one that is called so on disk is shared."""
+    return own_name(entry.name) != entry.name, entry.name
 
 
 def _reason(error: OSError) -> str:

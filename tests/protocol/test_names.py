@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.errors import RemoteProtocolError
-from protocol.names import BadName, check_name, check_path, check_tree, fold
+from protocol.names import BadName, check_name, check_path, check_tree, fold, own_name
 
 ACCEPTED = [
     "a",
@@ -107,6 +107,14 @@ def test_path() -> None:
 def test_path_rejected(path: str, reason: str) -> None:
     with pytest.raises(BadName, match=reason):
         check_path(path)
+
+
+def test_an_own_name_is_given_out_composed_and_checked_then() -> None:
+    assert check_name(own_name("Cafe\u0301 \u212b.txt")) == "Caf\xe9 \xc5.txt"
+    assert own_name("e\u0301/u\u0308/plain") == "\xe9/\xfc/plain"
+    assert own_name("a\udcff") == "a\udcff", "what is not UTF-8 stays as it is, and is refused"
+    with pytest.raises(BadName, match="is longer than 255 octets"):
+        check_name(own_name("\u0958" * 85))  # becomes longer: 3 octets each before, 6 after
 
 
 def test_fold_joins_what_some_systems_take_for_one() -> None:

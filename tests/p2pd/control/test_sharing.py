@@ -68,6 +68,26 @@ def test_a_folder_from_adding_to_removing(tmp_path: Path) -> None:
     run(tmp_path, work)
 
 
+def test_names_are_compared_in_nfc_and_paths_as_they_are(tmp_path: Path) -> None:
+    async def work(ask: Asker, other: Asker, alice: Member, bob: Member) -> None:
+        top = alice.files / "me\u0301"
+        (top / "u\u0308").mkdir(parents=True)
+        (top / "u\u0308/a\u0308").write_bytes(b"x")
+        assert (await ask("add", path=str(top), recursive=True))["name"] == "m\xe9"
+        for ref in ("me\u0301/u\u0308/a\u0308", "name:m\xe9/\xfc/\xe4", str(top / "u\u0308/a\u0308")):
+            fault = await ask.fault("remove", ref=ref)
+            assert (fault.code, "part of the folder" in fault.message) == ("usage", True)
+        for ref in ("me\u0301/u\u0308/a\u0308", "m\xe9/\xfc/\xe4"):
+            info = await ask("info", ref=ref)
+            assert (info["name"], info["path"]) == ("m\xe9/\xfc/\xe4", str(top / "u\u0308/a\u0308"))
+            found = await ask("complete", kind="shared", text=ref.rpartition("/")[0] + "/")
+            assert [item["name"] for item in found["items"]] == ["m\xe9/\xfc/\xe4"]
+            assert (await ask("verify", refs=[ref]))["good"] == 1
+        assert (await ask("remove", ref="me\u0301"))["removed"] is True
+
+    run(tmp_path, work)
+
+
 def test_a_dry_run_shares_nothing(tmp_path: Path) -> None:
     async def work(ask: Asker, other: Asker, alice: Member, bob: Member) -> None:
         top = tree(alice)

@@ -289,3 +289,47 @@ def test_a_finished_download_is_shared_without_hashing(run: Run) -> None:
         assert bench.hashed == []
 
     run(work)
+
+
+def test_names_that_are_not_in_nfc_are_given_out_in_it_and_stay_on_disk(run: Run) -> None:
+    async def work(bench: Bench) -> None:
+        bench.write("cafe\u0301/u\u0308.txt")
+        (bench.top / "le\u0301er").mkdir()
+        report = await bench.add("a\u0308")
+        assert (report.folder.name, report.new) == ("\xe4", ["cafe\u0301/u\u0308.txt"])
+        names = {"\xe4", "\xe4/caf\xe9/\xfc.txt"}
+        assert set(bench.public()) == names
+        content_id = bench.public()["\xe4/caf\xe9/\xfc.txt"]
+        served = bench.catalogue.find(content_id)
+        assert served is not None
+        assert served.path == str(bench.top / "cafe\u0301/u\u0308.txt")
+        octets = bench.store.manifest(report.folder.content_id or b"")
+        made = Collection.decode(octets or b"", report.folder.content_id or b"")
+        assert (made.directories, [file.path for file in made.files]) == (["l\xe9er"], ["caf\xe9/\xfc.txt"])
+
+        again = await bench.rescan()
+        assert (bench.hashed, again.new, again.changed, again.vanished) == ([], [], [], [])
+        assert again.folder.content_id == report.folder.content_id
+        os.utime(served.path, (1, 1))
+        bench.folders.served_changed(served)
+        assert (await bench.rescan()).folder.content_id == report.folder.content_id
+        assert set(bench.public()) == names
+        os.unlink(served.path)
+        bench.write("plain")
+        await bench.rescan()
+        assert set(bench.public()) == {"\xe4", "\xe4/plain"}
+
+    run(work)
+
+
+def test_a_finished_download_under_a_name_that_is_not_in_nfc(run: Run) -> None:
+    async def work(bench: Bench) -> None:
+        bench.write("a")
+        bench.top = bench.top.rename(bench.top.with_name("to\u0308p"))
+        hashed, _ = hash_members(str(bench.top), walk(str(bench.top), "x").files)
+        collection = Collection([], [Member("a", 1, hashed[0].manifest.content_id)])
+        await bench.folders.take_download(str(bench.top), "tree", collection, hashed)
+        (folder,) = bench.store.list_folders()
+        assert (folder.path, folder.name) == (str(bench.top), "t\xf6p")
+
+    run(work)

@@ -12,6 +12,7 @@ from p2pd.storage.state import State
 from p2pd.storage.state_folders import Hashed
 from protocol.collection import Collection, Member
 from protocol.errors import Fault
+from protocol.names import own_name
 from tests.fakes.swarm import manifest_of
 
 ONE, TWO = manifest_of(b"one"), manifest_of(b"second")
@@ -28,7 +29,7 @@ def hashed(path: str, data: bytes, inode: int = 1) -> Hashed:
 
 
 def collection(*files: Hashed) -> Collection:
-    return Collection([], [Member(f.path, f.manifest.size, f.manifest.content_id) for f in files])
+    return Collection([], [Member(own_name(f.path), f.manifest.size, f.manifest.content_id) for f in files])
 
 
 def public(state: State) -> dict[str, bytes]:
@@ -152,3 +153,20 @@ def test_a_new_name_takes_effect_at_once(state: State) -> None:
         True,
     )
     assert sorted(public(state)) == ["g", "g/a"]
+
+
+def test_what_a_file_holds_whose_path_is_not_in_nfc_stays_public_when_another_goes(state: State) -> None:
+    decomposed = hashed("u\u0308", b"one")
+    made(state, decomposed, path="/decomposed")
+    other = made(state, hashed("\xfc", b"one"), path="/composed")
+    state.remove_folder(other)
+    assert public(state).get("f/\xfc") == ONE.content_id
+    again = made(state, hashed("\xfc", b"one"), path="/composed")
+    state.hide_members(state.list_folders()[0].folder_id, ["u\u0308"])
+    assert public(state).get("f/\xfc") == ONE.content_id
+    state.hide_members(again, ["\xfc"])
+    assert "f/\xfc" not in public(state)
+    with state.transaction():
+        state.add_folder("/decomposed", "g", [], False, 2.0)
+        state.show_members(state.list_folders()[0].folder_id, ["u\u0308"], 2.0)
+    assert public(state).get("g/\xfc") == ONE.content_id

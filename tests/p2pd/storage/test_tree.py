@@ -77,7 +77,7 @@ def test_keys_and_unfinished_downloads_never(tmp_path: Path) -> None:
 
 
 def test_names_that_nobody_accepts_are_failures_and_stop_nothing(tmp_path: Path) -> None:
-    make(tmp_path, "good", "with:colon", "trailing. ", "nul.txt", "sub\\dir/inside", "e\u0301")
+    make(tmp_path, "good", "with:colon", "trailing. ", "nul.txt", "sub\\dir/inside", "e\u0301\u200b")
     (tmp_path / os.fsdecode(b"\xff\xfe")).touch()
     make(tmp_path, "README", "readme")
     tree = walk(str(tmp_path), "x")
@@ -85,6 +85,27 @@ def test_names_that_nobody_accepts_are_failures_and_stop_nothing(tmp_path: Path)
     assert all(left.failed for left in tree.left)
     assert reasons(tree)["readme"] == "its name differs from another's only in case"
     assert len(tree.left) == 7
+
+
+def test_names_that_are_not_in_nfc_are_what_others_call_them(tmp_path: Path) -> None:
+    make(tmp_path, "cafe\u0301/menu\u0308.txt", "cafe\u0301/x.o", "a\u0301.o")
+    os.mkdir(tmp_path / "le\u0301er")
+    tree = walk(str(tmp_path), "x", ["\xe1.*", "caf\xe9/*.o"])
+    assert paths(tree) == ["cafe\u0301/menu\u0308.txt"], "as it is on disk, to be opened"
+    assert tree.directories == ["le\u0301er"]
+    assert reasons(tree) == {"a\u0301.o": "excluded", "cafe\u0301/x.o": "excluded"}
+
+
+def test_of_two_names_with_the_same_nfc_the_one_that_is_in_it_is_shared(tmp_path: Path) -> None:
+    make(tmp_path, "e\u0301", "\xe9", "d\u0323/in", "\u1e0d/in", "E\u0302", "\xea")
+    tree = walk(str(tmp_path), "x")
+    assert paths(tree) == ["\xe9", "\xea", "\u1e0d/in"]
+    assert reasons(tree) == {
+        "e\u0301": "its name differs from another's only in the Unicode normal form",
+        "d\u0323": "its name differs from another's only in the Unicode normal form",
+        "E\u0302": "its name differs from another's only in case",
+    }
+    assert all(left.failed for left in tree.left)
 
 
 def test_paths_too_long_or_too_deep_under_the_folders_name(tmp_path: Path) -> None:

@@ -189,9 +189,11 @@ class Member:
         return transfer
 
     async def published(self) -> None:
-        """Every tracker has our list."""
-        for tracker in self.service.trackers:
-            assert await tracker.wait_published(self.service.store.revision, DEADLINE)
+        """Every tracker has our list; one that is away now, or whose end was not noticed yet, as soon as it is back."""
+        async with asyncio.timeout(DEADLINE):
+            for tracker in self.service.trackers:
+                while not await tracker.wait_published(self.service.store.revision, DEADLINE):
+                    await tracker.wait_connected()
 
     async def begin(self, manifest: Manifest, **more: object) -> Transfer:
         """Begins a download into our directory."""
@@ -276,8 +278,14 @@ class Swarm:
             port = random.SystemRandom().randrange(20_000, 32_000)
             with contextlib.suppress(Fault):
                 self.port = router.bind(HOST, port)
+
+        def bound() -> bool:
+            with contextlib.suppress(Fault):
+                return router.bind(HOST, self.port) > 0
+            return False
+
         if not router.port:
-            router.bind(HOST, self.port)
+            await eventually(bound)  # libzmq frees a port some time after its socket was closed
         reactor.start()
         self.tracker_reactor, self.tracker_router = reactor, router
 

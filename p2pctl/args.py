@@ -134,7 +134,7 @@ def parser(command: str, summary: str, examples: str) -> argparse.ArgumentParser
                 raise _no_choice(action, str(value))
 
         def _get_value(self, action: argparse.Action, arg_string: str) -> object:
-            if not arg_string and action.dest in ("home", "socket"):
+            if not arg_string and action.dest in ("home", "socket", "since"):
                 raise Fault("usage", f"{_name(action)} is empty", "is a variable not set?")
             try:
                 return super()._get_value(action, arg_string)
@@ -242,6 +242,11 @@ def parse(built: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Names
         # argparse drops the meaning of `--` when options and arguments are mixed.
         end = words.index("--")
         words[end:] = [_MARK + word if word.startswith("-") else word for word in words[end + 1 :]]
+    for action in built._actions:
+        if action.nargs == "*" and not action.option_strings:
+            action.required = (
+                False  # argparse takes it for one, and would name it among those that are missing
+            )
     values, surplus = built.parse_known_intermixed_args(words)
     if surplus:
         raise _surplus(built, [word.removeprefix(_MARK) for word in surplus])

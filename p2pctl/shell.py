@@ -13,6 +13,7 @@ from p2pctl import cli
 from p2pctl.client import Client, socket_paths
 from p2pctl.exitcodes import BROKEN_PIPE, INTERRUPTED, OK, TERMINATED
 from p2pctl.render import note, report
+from p2pctl.screen import terminal_size
 from p2pctl.session import Session, words_of
 from protocol.display import safe
 from protocol.errors import Fault
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from p2pctl.offering import Offer
 
 LEAVE = ("quit", "exit")
-WORDS = {"quit": "leave the shell; the daemon goes on", "exit": "as quit"}
+WORDS = {"clear": "empty the screen", "quit": "leave the shell; the daemon goes on", "exit": "as quit"}
+CLEAR = "\x1b[H\x1b[2J\x1b[3J"  # also what was scrolled away, as clear(1)
 ASK_SECONDS = 0.5  # for completion: a daemon that is slow offers nothing
 GREETING_SECONDS = 3.0
+MARGIN = 21  # before what a command does, in help
 
 
 class Shell:
@@ -83,8 +86,13 @@ class Shell:
 
     def _line(self, words: list[str]) -> int:
         if words == ["help"] and self._invocation.output.human:
-            sys.stdout.write(overview())
+            sys.stdout.write(overview(terminal_size(sys.stdout)[0]))
             sys.stdout.flush()
+            return OK
+        if words == ["clear"]:
+            if sys.stdout.isatty() and self._invocation.environ.get("TERM", "dumb") != "dumb":
+                sys.stdout.write(CLEAR)
+                sys.stdout.flush()
             return OK
         try:
             return cli.run_line(words, self.session)
@@ -147,24 +155,28 @@ def _situation(status: dict[str, Any]) -> list[str]:
     return lines
 
 
-def overview() -> str:
-    """The commands, as in `p2pctl help`, and what only the shell has."""
+def overview(columns: int) -> str:
+    """The commands, as in `p2pctl help`, and what only the shell has; no line longer than a terminal is wide, if words allow it."""
+    from textwrap import TextWrapper
+
     lines = []
     for group, commands in cli.COMMANDS.items():
         for name, text in commands.items():
             if name != "shell":
                 lines.append(f"{group:<9} {name:<10} {text}")
                 group = ""
-    lines += [f"{'shell' if word == 'quit' else '':<9} {word:<10} {text}" for word, text in WORDS.items()]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "#3 is the third file of the last search: download #3. Names with blanks are quoted: download 'two words'.",
-            "Tab completes, Ctrl-C stops waiting, Ctrl-D leaves. help COMMAND explains one, with its options.",
-            "",
-        ]
-    )
+    group = "shell"
+    for word, text in WORDS.items():
+        lines.append(f"{group:<9} {word:<10} {text}")
+        group = ""
+    more = [
+        "#3 is the third file of the last search: download #3. Names with blanks are quoted: download 'two words'.",
+        "Tab completes, Ctrl-C stops waiting, Ctrl-D leaves. help COMMAND explains one, with its options.",
+    ]
+    wrapper = TextWrapper(max(columns, MARGIN + 20) - 1, break_long_words=False, break_on_hyphens=False)
+    below = [part for line in more for part in wrapper.wrap(line)]
+    wrapper.subsequent_indent = " " * MARGIN
+    return "\n".join([*(part for line in lines for part in wrapper.wrap(line)), "", *below, ""])
 
 
 def piped() -> str:

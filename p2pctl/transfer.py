@@ -54,8 +54,58 @@ MORE = (
 
 NAMED = 8  # transfers that a person is told one by one when the wait for them is stopped
 
-GOES_ON = {"timeout": "goes on", "no_daemon": "goes on when p2pd starts again"}
-"""What happens to a transfer when the wait for it fails for one of these reasons."""
+GOES_ON = {"timeout": "", "no_daemon": " when p2pd starts again"}
+"""When a transfer goes on though the wait for it fails for one of these reasons."""
+
+
+class Waiting:
+    """The transfers that are waited for, and whether they move. `again` is the hint for a signal that ends the wait."""
+
+    def __init__(self, invocation: Invocation, transfers: Sequence[str], again: str) -> None:
+        self._invocation = invocation
+        self._transfers = tuple(transfers)
+        self._again = again
+        self._paused: set[str] = set()
+        invocation.waiting(*self._stopped())
+
+    def event(self, key: int, name: str, transfer: str, event: Item) -> None:
+        """Shows it; that one is paused, and what to do about it, is said at once: nothing would come for ever."""
+        self._invocation.progress.event(key, name, event)
+        paused = event.get("state") == "paused"
+        if paused == (transfer in self._paused):
+            return
+        (self._paused.add if paused else self._paused.discard)(transfer)
+        self._invocation.goes_on = self._stopped()
+        if paused and self._invocation.output.human:
+            self._invocation.progress.close()
+            note(safe(f"{transfer} is paused: {self.hint([transfer], '')}"))
+
+    def remain(self, transfers: Sequence[str], when: str = "") -> str:
+        """What happens to these without us: `t-1 goes on, t-2 is paused`."""
+        moving = [transfer for transfer in transfers if transfer not in self._paused]
+        still = [transfer for transfer in transfers if transfer in self._paused]
+        words = []
+        if moving:
+            words.append(f"{self._named(moving)} {'goes' if len(moving) == 1 else 'go'} on{when}")
+        if still:
+            words.append(f"{self._named(still)} {'is' if len(still) == 1 else 'are'} paused")
+        return ", ".join(words)
+
+    def hint(self, transfers: Sequence[str], otherwise: str) -> str:
+        """How those of these go on that are paused; `otherwise` if none is."""
+        still = [transfer for transfer in transfers if transfer in self._paused]
+        if not still or self._many(still):
+            return otherwise
+        return f"p2pctl resume {' '.join(still)} lets {'it' if len(still) == 1 else 'them'} go on"
+
+    def _stopped(self) -> tuple[str, str]:
+        return f"stopped waiting; {self.remain(self._transfers)}", self.hint(self._transfers, self._again)
+
+    def _named(self, transfers: Sequence[str]) -> str:
+        return f"{len(transfers)} downloads" if self._many(transfers) else " ".join(transfers)
+
+    def _many(self, transfers: Sequence[str]) -> bool:
+        return len(transfers) > NAMED and self._invocation.output.human
 
 
 def finished(output: Output, items: list[Item]) -> None:
@@ -103,19 +153,15 @@ def await_all(
     if not waits:
         return
     transfers = [transfer for _, transfer, _ in waits]
-    if len(transfers) > NAMED and invocation.output.human:
-        goes_on = f"stopped waiting; {len(transfers)} downloads go on"
-        again = "p2pctl transfers --watch shows them"
-    else:
-        goes_on = f"stopped waiting; {' '.join(transfers)} {'go' if len(transfers) > 1 else 'goes'} on"
-        again = f"wait again with: p2pctl wait {' '.join(transfers)}"
-    invocation.waiting(goes_on, again)
     output = invocation.output
-    told: set[int] = set()
+    again = f"wait again with: p2pctl wait {' '.join(transfers)}"
+    if len(transfers) > NAMED and output.human:
+        again = "p2pctl transfers --watch shows them"
+    waiting = Waiting(invocation, transfers, again)
     answers = invocation.client.each(
         "wait",
         [{"transfer": transfer, "patient": patient} for transfer in transfers],
-        lambda index, event: _progress(invocation, index, waits[index][2], event, told),
+        lambda index, event: waiting.event(index, waits[index][2], waits[index][1], event),
     )
     for index, answer in answers:
         subject, transfer, _ = waits[index]
@@ -127,34 +173,30 @@ def await_all(
             output.show(FINISHED, [answer])
             continue
         if answer is fault and fault.code in GOES_ON:
-            hint = f"wait again with: p2pctl wait {transfer}"
-            lead = _lead(invocation, fault, "not done")
-            fault = Fault(
-                fault.code, f"{lead}; {transfer} {GOES_ON[fault.code]}", hint, {"transfer": transfer}
-            )
+            hint = waiting.hint([transfer], f"wait again with: p2pctl wait {transfer}")
+            left = waiting.remain([transfer], GOES_ON[fault.code])
+            message = f"{lead(invocation, fault, 'not done')}; {left}"
+            fault = Fault(fault.code, message, hint, {"transfer": transfer})
         output.fail(subject, fault, total)
 
 
 def await_first(invocation: Invocation, transfers: Sequence[str]) -> None:
     """Wait until the first of these is over, and show it."""
-    invocation.waiting(f"stopped waiting; {' '.join(transfers)} go on", "p2pctl transfers shows them")
-    told: set[int] = set()
     keys = {name: index for index, name in enumerate(dict.fromkeys(transfers))}
+    waiting = Waiting(invocation, list(keys), "p2pctl transfers shows them")
 
     def progress(event: dict[str, Any]) -> None:
         name = str(event.get("transfer"))
-        _progress(invocation, keys.get(name, 0), name, event, told)
+        waiting.event(keys.get(name, 0), name, name, event)
 
     try:
         answer = invocation.client.call("wait", {"any": list(keys)}, progress)
     except Fault as late:
         if late.code not in GOES_ON:
             raise
-        lead = _lead(invocation, late, "none of them is over")
+        message = f"{lead(invocation, late, 'none of them is over')}; {waiting.remain(list(keys), GOES_ON[late.code])}"
         again = f"wait again with: p2pctl wait --any {' '.join(keys)}"
-        raise Fault(
-            late.code, f"{lead}; {' '.join(keys)} {GOES_ON[late.code].replace('goes', 'go')}", again
-        ) from late
+        raise Fault(late.code, message, waiting.hint(list(keys), again)) from late
     invocation.progress.close()
     fault = outcome(answer)
     if fault is None:
@@ -163,17 +205,8 @@ def await_first(invocation: Invocation, transfers: Sequence[str]) -> None:
         invocation.output.fail(str(answer.get("transfer")), fault, 1)
 
 
-def _lead(invocation: Invocation, fault: Fault, late: str) -> str:
+def lead(invocation: Invocation, fault: Fault, late: str) -> str:
     """Why a wait has ended early."""
     if fault.code != "timeout" or invocation.timeout_s is None:
         return fault.message
     return f"{late} within {invocation.timeout_s:g} s"
-
-
-def _progress(invocation: Invocation, key: int, name: str, event: dict[str, Any], told: set[int]) -> None:
-    """Shows it; that one is paused, and what to do about it, is said once: nothing would come for ever."""
-    invocation.progress.event(key, name, event)
-    if event.get("state") == "paused" and key not in told and invocation.output.human:
-        told.add(key)
-        invocation.progress.close()
-        note(safe(f"{event.get('transfer')} is paused: p2pctl resume {event.get('transfer')} lets it go on"))

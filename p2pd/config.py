@@ -34,8 +34,10 @@ KEYS: dict[str, Key] = {
     "daemon.role": Key(
         "", kinds.optional(kinds.choice("peer", "tracker")), "what `p2pd` without a command runs"
     ),
-    "daemon.home": Key("", kinds.path, "directory of keys, state and the control socket"),
-    "daemon.socket": Key("", kinds.path, "path of the control socket (default: control.sock in the home)"),
+    "daemon.home": Key(
+        "", kinds.path, "directory of keys, state and the control socket; empty: the default, by role"
+    ),
+    "daemon.socket": Key("", kinds.path, "path of the control socket; empty: control.sock in the home"),
     "daemon.network": Key(
         "default", kinds.network, "name of the swarm; part of the key, so it must be the same everywhere"
     ),
@@ -112,8 +114,8 @@ KEYS: dict[str, Key] = {
         kinds.loopback(METRICS_PORT),
         "[127.0.0.1:]PORT of a page of figures for Prometheus, /metrics; on this machine only (default: none)",
     ),
-    "password.file": Key("", kinds.text, "file that holds the password"),
-    "password.command": Key("", kinds.text, "command that prints the password"),
+    "password.file": Key("", kinds.text, "file that holds the password; empty: none"),
+    "password.command": Key("", kinds.text, "command that prints the password; empty: none"),
     "password.allow_weak": Key(False, kinds.flag, "accept a password of under 12 characters"),
     "log.level": Key(
         "info", kinds.choice("debug", "info", "warning", "error"), "least level that is logged", live=True

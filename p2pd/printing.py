@@ -40,6 +40,11 @@ def say(line: str) -> None:
         raise Fault("storage", f"cannot write to standard output: {error.strerror}") from error
 
 
+def warn(text: str) -> None:
+    """What may be wrong, for people."""
+    print(f"p2pd: warning: {safe(text)}", file=sys.stderr)
+
+
 def announce(line: str) -> None:
     """A line for whoever started a daemon, which serves all the same when nobody reads it."""
     try:

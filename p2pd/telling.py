@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,15 @@ def run(
         secrets.given(
             secrets.PasswordSource(file=settings.password_file), {}
         )  # can it be read, is it private
+    doubts = warnings(settings)
     if as_json:
         named = None if settings.config_file is None else str(settings.config_file)
-        printing.document("check", {"ok": True, "role": role, "config_file": named})
+        printing.document("check", {"ok": True, "role": role, "config_file": named}, doubts)
         return 0
     for line in facts(settings):
         printing.say(safe(line))
+    for doubt in doubts:
+        printing.warn(doubt)
     return 0
 
 
@@ -71,6 +75,31 @@ def facts(settings: config.Settings) -> list[str]:
     lines.append(f"  home: {settings.home}")
     lines.append(f"  password: {_password(settings)}")
     return lines
+
+
+def warnings(settings: config.Settings) -> list[str]:
+    """What good settings name and this machine has not, or not for this user: it may come, but is more often a mistake."""
+    found = []
+    for name, argv in settings.hooks.items() if settings.role == "peer" else ():
+        if argv and (why := _no_program(argv[0])):
+            found.append(f"hooks.{name}: {argv[0]} {why}")
+    if settings.log_file is not None:
+        directory = settings.log_file.parent
+        if directory.is_dir():
+            if not os.access(directory, os.W_OK | os.X_OK):
+                found.append(f"log.file: no permission to write in {directory}")
+        elif directory != settings.home or directory.exists():  # the home is made at the first start
+            found.append(f"log.file: {directory} is not a directory that is there; p2pd does not make it")
+    return found
+
+
+def _no_program(path: str) -> str:
+    """Why it cannot be run, or ""."""
+    if not os.path.exists(path):
+        return "does not exist"
+    if not os.path.isfile(path):
+        return "is not a file"
+    return "" if os.access(path, os.X_OK) else "cannot be run: it is not executable for this user"
 
 
 def _where(endpoint: Any) -> str:

@@ -63,7 +63,8 @@ def run(invocation: Invocation) -> int:
         raise Fault(
             "usage", "events have no end, --json is one document", "use --jsonl, --count or --no-follow"
         )
-    params: Item = {"cursor": values.since or (START if values.no_follow else None), "kinds": values.kinds}
+    since = START if values.since is None and values.no_follow else values.since
+    params: Item = {"cursor": since, "kinds": values.kinds}
     left: int | None = values.count
     ended: Fault | None = None
     wait_s = 0.0  # the first answer is the place where we begin

@@ -93,7 +93,7 @@ def run(invocation: Invocation) -> int:
                 fault.hint,
                 {**fault.details, "want": name},
             ) from fault
-        if fault.code not in transfer.GOES_ON:
+        if fault.code not in transfer.GOES_ON or "transfer" in fault.details:
             raise
         stays = "stays wanted" if fault.code == "timeout" else "stays wanted, also when p2pd starts again"
         hint = f"p2pctl wants lists it, p2pctl unwant {name} gives it up"
@@ -111,10 +111,20 @@ def _come(invocation: Invocation, item: dict[str, Any], name: str) -> None:
         fault = fault_of(item.get("error") or {})
         raise Fault(fault.code, fault.message, fault.hint, {**fault.details, "want": name})
     found = str(item["transfer"])
-    invocation.waiting(f"stopped waiting; {found} goes on", f"wait again with: p2pctl wait {found}")
-    answer = invocation.client.call(
-        "wait", {"transfer": found}, lambda event: invocation.progress.event(0, found, event)
-    )
+    again = f"wait again with: p2pctl wait {found}"
+    waiting = transfer.Waiting(invocation, [found], again)
+    try:
+        answer = invocation.client.call(
+            "wait", {"transfer": found}, lambda event: waiting.event(0, found, found, event)
+        )
+    except Fault as late:
+        if late.code not in transfer.GOES_ON:
+            raise
+        left = waiting.remain([found], transfer.GOES_ON[late.code])
+        message = f"{transfer.lead(invocation, late, 'not done')}; {left}"
+        raise Fault(
+            late.code, message, waiting.hint([found], again), {"want": name, "transfer": found}
+        ) from late
     invocation.progress.close()
     if (failed := transfer.outcome(answer)) is not None:
         raise failed

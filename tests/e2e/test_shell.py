@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.processes import Daemon, Swarm, make_file, sha256, until
+from tests.fakes.screens import Pty
 from tests.fakes.terminal import CTRL_C, CTRL_D, TAB, UP, Terminal
 
 PROMPT = "P2P>"
@@ -168,6 +169,9 @@ def test_simple_terminals(swarm: Swarm, environ: dict[str, str]) -> None:
         terminal.expect(PROMPT)
         terminal.type(CTRL_C)
         terminal.expect(PROMPT)
+        if environ["TERM"] == "dumb":
+            terminal.line("clear")
+            terminal.expect(PROMPT)
         terminal.type(CTRL_D)
         assert terminal.end() == 0
     assert b"\x1b[3" not in terminal.raw
@@ -185,3 +189,21 @@ def test_lines_from_a_pipe(swarm: Swarm, pair: tuple[Daemon, Daemon]) -> None:
     assert "nothing" in done.err
     assert PROMPT not in done.out
     assert done.out.count("report.txt - Size") <= 1
+
+
+def test_help_and_clear_on_a_narrow_terminal(swarm: Swarm) -> None:
+    daemon = swarm.make("one", "peer", "--with-tracker")
+    argv = [sys.executable, "-m", "p2pctl", "--home", str(daemon.home)]
+    terminal = Pty(argv, {"TERM": "xterm", **daemon.environ}, 72, 90)
+    try:
+        terminal.until(lambda rows: rows and rows[-1] == PROMPT)
+        terminal.type(b"help\r")
+        rows = terminal.until(lambda rows: f"{PROMPT} help" in rows and rows[-1] == PROMPT)
+        last = rows.index("#3 is the third file of the last search: download #3. Names with blanks")
+        assert rows[last + 1] == "are quoted: download 'two words'."
+        terminal.type(b"clear\r")
+        terminal.until(lambda rows: rows == [PROMPT])
+        terminal.type(CTRL_D.encode())
+        assert terminal.end()[0] == 0
+    finally:
+        terminal.close()

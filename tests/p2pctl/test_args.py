@@ -118,6 +118,17 @@ def test_a_place_that_is_not_set_is_not_the_default_one(option: str) -> None:
         assert caught.value.message == f"{option} is empty"
 
 
+def test_what_may_be_left_out_is_not_missing() -> None:
+    built = args.parser("tracker", "ask", "")
+    built.add_argument("word", metavar="WORD")
+    built.add_argument("more", metavar="MORE", nargs="*")
+    with pytest.raises(Fault) as caught:
+        args.parse(built, [])
+    assert caught.value.message == "the following arguments are required: WORD"
+    assert args.parse(built, ["x"]).more == []
+    assert args.parse(built, ["x", "--json", "y"]).more == ["y"]
+
+
 def test_options_may_be_empty() -> None:
     built = args.parser("download", "download", "")
     built.add_argument("--prefix")

@@ -49,6 +49,19 @@ class TestSignals:
             "p2pctl: stopped waiting; t-118 goes on\n  hint: wait again with: p2pctl wait t-118\n",
         )
 
+    def test_a_paused_one_does_not(self, daemon: Daemon, start: Start, number: int, status: int) -> None:
+        daemon.on["wait"] = lambda request, send: send({"transfer": "t-1", "name": "a", "state": "paused"})
+        process = start("wait", "t-1")
+        assert process.stderr is not None
+        hint = b"p2pctl resume t-1 lets it go on\n"
+        assert process.stderr.readline() == b"t-1 is paused: " + hint
+        process.send_signal(number)
+        assert finish(process) == (
+            status,
+            "",
+            f"p2pctl: stopped waiting; t-1 is paused\n  hint: {hint.decode()}",
+        )
+
     def test_for_machines(self, endless: Daemon, start: Start, number: int, status: int) -> None:
         process = start("--json", "wait", "t-1", "t-2")
         endless.server.wait_for("wait")

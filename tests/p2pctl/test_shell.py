@@ -144,6 +144,17 @@ class TestInteractive:
             assert f" {command:<10} " in got.out
         assert "leave the shell" in got.out
 
+    @pytest.mark.parametrize("columns", [45, 80, 100, 200])
+    def test_help_breaks_between_words(self, columns: int) -> None:
+        written = shell.overview(columns)
+        assert max(map(len, written.splitlines())) < columns
+        assert written.split() == shell.overview(1000).split()
+        assert written.endswith("\n")
+
+    def test_nothing_is_cleared_that_is_no_terminal(self, lines: Say) -> None:
+        got = lines("clear")
+        assert (got.status, got.out, got.err) == (0, "", "")
+
 
 class TestSearch:
     """What search and peers show in the shell."""

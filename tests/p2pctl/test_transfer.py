@@ -274,7 +274,56 @@ def test_a_paused_one_is_told_once(daemon: Daemon, p2pctl: Run) -> None:
         return samples.transfer()
 
     daemon.on["wait"] = wait
-    assert p2pctl("wait", "t-1").err.count("p2pctl resume t-1") == 1
+    assert p2pctl("wait", "t-1").err.count("t-1 is paused: p2pctl resume t-1 lets it go on\n") == 1
+
+
+def test_one_that_was_resumed_goes_on(daemon: Daemon, p2pctl: Run) -> None:
+    def wait(request: Any, send: Any) -> None:
+        for state in ("paused", "downloading"):
+            send({**EVENT, "state": state})
+
+    daemon.on["wait"] = wait
+    assert p2pctl("--json", "wait", "t-1", "--timeout", "0.1").error["message"].endswith("; t-1 goes on")
+
+
+class TestPaused:
+    """The wait ends early for one that nobody lets go on."""
+
+    @pytest.fixture(autouse=True)
+    def plan(self, daemon: Daemon) -> None:
+        def wait(request: Any, send: Any) -> None:
+            for name in ("t-1", "t-3") if "any" in request.params else [request.params["transfer"]]:
+                send({**EVENT, "transfer": name, "state": "downloading" if name == "t-2" else "paused"})
+
+        daemon.on["download"] = samples.begun(transfer="t-1")
+        daemon.on["wait"] = wait
+
+    @pytest.mark.parametrize("words", [("wait", "t-1"), ("download", "x")])
+    def test_it_does_not_go_on(self, p2pctl: Run, words: tuple[str, ...]) -> None:
+        got = p2pctl("--json", *words, "--timeout", "0.3")
+        assert got.status == 6
+        assert got.error["message"] == "not done within 0.3 s; t-1 is paused"
+        assert got.error["hint"] == "p2pctl resume t-1 lets it go on"
+
+    def test_the_daemon_has_ended(self, daemon: Daemon, p2pctl: Run) -> None:
+        def wait(request: Any, send: Any) -> None:
+            send({**EVENT, "state": "paused"})
+            raise Fault("no_daemon", "p2pd ends")
+
+        daemon.on["wait"] = wait
+        assert p2pctl("--json", "wait", "t-1").error["message"] == "p2pd ends; t-1 is paused"
+
+    def test_beside_others(self, p2pctl: Run) -> None:
+        got = p2pctl("wait", "--any", "t-1", "t-2", "t-3", "--timeout", "0.3")
+        assert got.status == 6
+        assert "none of them is over within 0.3 s; t-2 goes on, t-1 t-3 are paused\n" in got.err
+        assert "hint: p2pctl resume t-1 t-3 lets them go on\n" in got.err
+
+    def test_each_of_many(self, p2pctl: Run) -> None:
+        got = p2pctl("wait", *(f"t-{number}" for number in range(1, 11)), "--timeout", "0.5")
+        assert got.status == 6
+        for name, left in (("t-1", "is paused"), ("t-2", "goes on"), ("t-10", "is paused")):
+            assert f"p2pctl: {name}: not done within 0.5 s; {name} {left}\n" in got.err
 
 
 class TestWatch:

@@ -69,6 +69,23 @@ def test_a_wait_that_ends_early_leaves_the_want(waited: Daemon, p2pctl: Run, cod
 
 
 @pytest.mark.parametrize(
+    ("state", "left", "hint"),
+    [
+        ("downloading", "t-7 goes on", "wait again with: p2pctl wait t-7"),
+        ("paused", "t-7 is paused", "p2pctl resume t-7 lets it go on"),
+    ],
+)
+def test_what_it_became_is_waited_for_as_other_transfers(
+    waited: Daemon, p2pctl: Run, state: str, left: str, hint: str
+) -> None:
+    waited.on["await_want"] = samples.want(state="started", transfer="t-7")
+    waited.on["wait"] = lambda request, send: send({"transfer": "t-7", "name": "a", "state": state})
+    got = p2pctl("--json", "want", "holiday", "--wait", "--timeout", "0.3")
+    assert (got.status, got.out) == (6, "")
+    assert (got.error["message"], got.error["hint"]) == (f"not done within 0.3 s; {left}", hint)
+
+
+@pytest.mark.parametrize(
     ("change", "status"),
     [
         (

@@ -93,3 +93,38 @@ def test_a_peer_without_a_tracker_is_wrong() -> None:
     with pytest.raises(Fault) as caught:
         telling.run("check", "peer", {}, {}, as_json=True)
     assert "needs a tracker" in caught.value.message
+
+
+def test_what_the_settings_name_and_is_not_there_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, plain = tmp_path / "good", tmp_path / "plain"
+    for path, mode in ((good, 0o755), (plain, 0o644)):
+        path.write_text("#!/bin/sh\n")
+        path.chmod(mode)
+    monkeypatch.setenv("P2PD_PEER_TRACKERS", "hub")
+    gone = tmp_path / "gone"
+    for program, why in (
+        (good, None),
+        (gone, "does not exist"),
+        (plain, "cannot be run: it is not executable for this user"),
+        (tmp_path, "is not a file"),
+    ):
+        monkeypatch.setenv("P2PD_HOOKS_DOWNLOAD_FAILED", f"{program} now")
+        warned = json.loads(said(capsys, "check", as_json=True))["warnings"]
+        assert warned == ([f"hooks.download_failed: {program} {why}"] if why else [])
+    assert telling.run("check", "tracker", {}, os.environ, as_json=False) == 0
+    assert capsys.readouterr().err == "", "a tracker runs no hooks"
+    monkeypatch.delenv("P2PD_HOOKS_DOWNLOAD_FAILED")
+
+    home = config.default_home("peer")
+    for name, missing in (("p2pd.log", None), ("logs/p2pd.log", home / "logs"), (f"{gone}/x", gone)):
+        monkeypatch.setenv("P2PD_LOG_FILE", name)
+        assert telling.run("check", "peer", {}, os.environ, as_json=False) == 0
+        printed = capsys.readouterr()
+        assert printed.out.startswith("The settings are good")
+        text = f"p2pd: warning: log.file: {missing} is not a directory that is there; p2pd does not make it\n"
+        assert printed.err == (text if missing else "")
+    (home / "logs").mkdir(parents=True)
+    monkeypatch.setenv("P2PD_LOG_FILE", "logs/p2pd.log")
+    assert json.loads(said(capsys, "check", as_json=True))["warnings"] == []

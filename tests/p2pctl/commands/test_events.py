@@ -122,3 +122,9 @@ def test_a_document_needs_an_end(daemon: Daemon, p2pctl: Run) -> None:
     got = p2pctl("--json", "events")
     assert (got.status, got.error["code"]) == (2, "usage")
     assert daemon.params("events") == []
+
+
+def test_a_cursor_that_is_not_set_is_not_the_beginning(events: Events, p2pctl: Run) -> None:
+    got = p2pctl("--json", "events", "--no-follow", "--since", "")
+    assert (got.status, got.out) == (2, "")
+    assert (got.error["message"], got.error["hint"]) == ("--since is empty", "is a variable not set?")

@@ -224,10 +224,10 @@ class Folders:
 
     async def _look(self, job: FolderJob, only_known: bool) -> Report:
         folder, store = job.folder, self._store
-        tree = await asyncio.to_thread(
-            walk, folder.path, folder.name, folder.excludes, folder.hidden, job.stopped
-        )
         known = {m.path: m for m in await asyncio.to_thread(store.members, folder.folder_id)}
+        tree = await asyncio.to_thread(
+            walk, folder.path, folder.name, folder.excludes, folder.hidden, job.stopped, known
+        )
         report = Report(folder, folder.content_id, left=tree.left)
         if only_known:
             tree.files = [found for found in tree.files if found.path in known]

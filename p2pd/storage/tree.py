@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -85,12 +86,14 @@ def walk(
     excludes: Sequence[str] = (),
     hidden: bool = False,
     cancelled: Callable[[], bool] | None = None,
+    known: Iterable[str] = (),
 ) -> Tree:
-    """What is in the directory `top`, which will be called `name`; files and directories by path.
+    """What is in the directory `top`, which will be called `name`; files and directories by path. Of names that are one to some
+    systems, or to others, the first is shared: those of the paths in `known`, then those in NFC.
 
     Raises Fault: not_found, usage (no directory), storage (unreadable), refused (too many entries); Cancelled.
     """
-    walker = _Walker(name, Patterns(excludes), hidden, cancelled)
+    walker = _Walker(name, Patterns(excludes), hidden, cancelled, known)
     flags = os.O_RDONLY | os.O_DIRECTORY | getattr(os, "O_CLOEXEC", 0)
     try:
         fd = os.open(top, flags)
@@ -115,13 +118,28 @@ class _Walker:
     """One walk."""
 
     def __init__(
-        self, name: str, patterns: Patterns, hidden: bool, cancelled: Callable[[], bool] | None
+        self,
+        name: str,
+        patterns: Patterns,
+        hidden: bool,
+        cancelled: Callable[[], bool] | None,
+        known: Iterable[str],
     ) -> None:
         self.tree = Tree()
         self._name = name
         self._patterns = patterns
         self._hidden = hidden
         self._cancelled = cancelled
+        self._known = known
+
+    @cached_property
+    def _shared(self) -> set[str]:
+        """The known paths, and those of the directories that they lie in."""
+        places = set(self._known)
+        for path in self._known:
+            while (path := path.rpartition("/")[0]) and path not in places:
+                places.add(path)
+        return places
 
     def directory(self, fd: int, path: str, depth: int) -> None:
         """All of one directory. `path` is "" for the top."""
@@ -136,6 +154,8 @@ class _Walker:
         if any(entry.name == KEY_FILE for entry in entries):
             self._leave(path or ".", "a home of p2pd, with its keys", False)
             return
+        if len({fold(own_name(entry.name)) for entry in entries}) < len(entries):
+            entries.sort(key=lambda entry: os.path.join(path, entry.name) not in self._shared)
         before = len(self.tree.files) + len(self.tree.directories)
         taken: dict[str, str] = {}  # folded -> name
         for entry in entries:
@@ -313,7 +333,7 @@ def _steps(on_progress: Callable[[int], None] | None) -> Callable[[int], None] |
 
 
 def _by_name(entry: os.DirEntry[str]) -> tuple[bool, str]:
-    """Names in NFC first: of two that others could not tell apart the one that is called so on disk is shared."""
+    """Names in NFC first."""
     return own_name(entry.name) != entry.name, entry.name
 
 

@@ -67,9 +67,12 @@ def test_a_folder(swarm: Swarm) -> None:
     assert alice.ctl("verify", "Bücher").status == 0
     assert (source / "O\u0308sterreich").is_dir()
 
-    # The one that is called so on disk is the one that others see.
+    # What is shared stays so; what others could not tell from it is told.
     (source / "é").write_text("composed")
     again = alice.ctl("rescan", source)
     assert again.status == 12
     assert "only in the Unicode normal form" in again.out + again.err
+    assert bob.ok("info", "Bücher/é")[0]["size_bytes"] == 70_000
+    (source / "e\u0301").unlink()
+    assert alice.ctl("rescan", source).status == 0
     assert bob.ok("info", "Bücher/é")[0]["size_bytes"] == len("composed")

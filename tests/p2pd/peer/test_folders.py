@@ -333,3 +333,21 @@ def test_a_finished_download_under_a_name_that_is_not_in_nfc(run: Run) -> None:
         assert (folder.path, folder.name) == (str(bench.top), "t\xf6p")
 
     run(work)
+
+
+def test_a_new_file_does_not_take_the_place_of_a_shared_one(run: Run) -> None:
+    async def work(bench: Bench) -> None:
+        for path in ("b", "e\u0301", "dir/x"):
+            bench.write(path)
+        await bench.add()
+        before = bench.public()
+        for path in ("B", "\xe9", "DIR/x"):
+            bench.write(path, "another")
+        await bench.folders.watch()
+        assert bench.public() == before
+        seen = await bench.rescan()
+        assert (seen.new, seen.vanished) == ([], [])
+        assert sorted(left.path for left in seen.left) == ["B", "DIR", "\xe9"]
+        assert bench.public() == before
+
+    run(work)

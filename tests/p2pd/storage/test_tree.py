@@ -108,6 +108,13 @@ def test_of_two_names_with_the_same_nfc_the_one_that_is_in_it_is_shared(tmp_path
     assert all(left.failed for left in tree.left)
 
 
+def test_what_is_known_keeps_its_place(tmp_path: Path) -> None:
+    make(tmp_path, "A", "a", "e\u0301", "\xe9", "DIR/x/1", "dir/x/1", "u\u0308/1", "\xfc/1")
+    known = ["a", "e\u0301", "dir/x/1", "u\u0308/1"]
+    assert paths(walk(str(tmp_path), "x", known=known)) == sorted(known)
+    assert paths(walk(str(tmp_path), "x")) == ["A", "DIR/x/1", "\xe9", "\xfc/1"]
+
+
 def test_paths_too_long_or_too_deep_under_the_folders_name(tmp_path: Path) -> None:
     deep = "/".join("d" * 33) + "/leaf"
     long = "/".join(["n" * 250] * 4) + "/leaf"

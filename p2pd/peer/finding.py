@@ -24,6 +24,7 @@ from protocol.searching import Terms, fold, terms
 from protocol.tracker import PLAIN_HITS, By, Hit, Hits, Member, PeerList, Peers, Search, SearchTerms, Sort
 
 SETTLE_SECONDS = 4.0  # how long the first connection to a tracker is waited for
+HURRY_SECONDS = 1.0  # the same of another attempt, when there is no connection to any
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,14 @@ class Finder:
         self._pages = Pages()
 
     async def settle(self) -> None:
-        """Waits for the first attempt to reach each tracker, for a moment."""
+        """Somebody waits for an answer: trackers that are lost are dialled now, and waited for when no other is connected; as is the
+        first attempt to reach each. For a moment."""
+        hurried = [tracker for tracker in self._trackers if tracker.hurry()]
         waiting = [
             tracker.settled(SETTLE_SECONDS) for tracker in self._trackers if tracker.state == "connecting"
         ]
+        if not any(tracker.connected for tracker in self._trackers):
+            waiting += [tracker.tried(HURRY_SECONDS) for tracker in hurried]
         if waiting:
             await asyncio.gather(*waiting)
 

@@ -22,6 +22,7 @@ from p2pd.net.listening import Guard
 from p2pd.net.reactor import Reactor
 from p2pd.peer.changes import changes
 from p2pd.peer.proofs import Proofs
+from p2pd.peer.redial import RETRY_MAX, Redial
 from p2pd.peer.trackerfaults import refused
 from p2pd.storage.state import State
 from protocol.errors import Fault, Refusal, refusal_text
@@ -47,10 +48,7 @@ log = logging.getLogger("p2pd.peer.trackers")
 
 BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 20.0
-RETRY_MAX = 120.0
-RETRY_BANNED = 30.0  # a ban may be lifted any time
 REFRESH_MIN = 10.0
-WRONG_PASSWORD_SECONDS = 30.0
 REQUEST_SECONDS = 10.0
 TOGETHER_SECONDS, SILENT_SECONDS = 3.0, 0.3  # when others are asked the same; and it was silent the last time
 BUSY_SECONDS = 15.0  # how long a question waits for its turn when the tracker is asked too much
@@ -95,7 +93,7 @@ class TrackerClient:
         self.loopback = False
         self.announced_at: float | None = None  # of the loop's clock
         self._renewing = False
-        self._hurry = asyncio.Event()
+        self._redial = Redial(rng)
 
     # -- used by others -----------------------------------------------------------------------------------
 
@@ -105,7 +103,7 @@ class TrackerClient:
 
     def renew(self) -> None:
         """Our keys changed: connect again now, with the one that comes first."""
-        self._hurry.set()
+        self._redial.go()
         if self.connected:
             self._renewing, self.state = True, "connecting"
             self.close()
@@ -154,6 +152,14 @@ class TrackerClient:
         """Returns when the first attempt to connect is over, either way, or after `timeout` seconds."""
         await self._until(lambda: self.state != "connecting", timeout)
 
+    def hurry(self) -> bool:
+        """Somebody waits for it: one that cannot be reached is dialled now if its pause has lasted a moment. True when it is."""
+        return self._redial.hurry()
+
+    async def tried(self, timeout: float) -> None:
+        """After `hurry`: returns when that attempt is over, either way, or after `timeout` seconds."""
+        await self._until(lambda: self.state != "unreachable" or self._redial.resting, timeout)
+
     async def wait_connected(self) -> None:
         """Returns when requests can be sent."""
         async with self._news:
@@ -192,21 +198,9 @@ class TrackerClient:
                 log.exception("! tracker %s: the session failed", self.endpoint)
                 lost = Lost("lost", f"internal error: {error}")
             await self._fell(lost)
-            delay = min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(self._failures, 10)) * self._rng.uniform(
-                0.5, 1.0
-            )
+            backoff = min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(self._failures, 10))
             self._failures += 1
-            if self.state == "wrong_password":
-                # Each try is counted as a guess and may ban this address, where others with the right password live too.
-                delay = self._rng.uniform(WRONG_PASSWORD_SECONDS, 2 * WRONG_PASSWORD_SECONDS)
-            # What was said without authentication must not keep us away for long.
-            most = RETRY_BANNED if lost.refusal == Refusal.BANNED else RETRY_MAX
-            delay = 0.0 if self.state == "connecting" else max(delay, min(float(lost.retry_s), most))
-            try:
-                await asyncio.wait_for(self._hurry.wait(), delay)
-            except TimeoutError:
-                pass
-            self._hurry.clear()
+            await self._redial.rest(self.state, lost, backoff * self._rng.uniform(0.5, 1.0))
 
     async def say_bye(self, timeout: float) -> None:
         """Leaves at once instead of by the end of the lease."""
@@ -234,6 +228,7 @@ class TrackerClient:
             self._renewing = False
             return
         self.state, self.error = self._proofs.lost(lost)
+        self._redial.lost(self.state, lost)
         if before != self.state:
             log.warning("! tracker %s: %s", self.endpoint, self.error.message)
             self.tell(TrackerLost(str(self.endpoint), self.state, error_of(self.error)))

@@ -44,7 +44,19 @@ class FakeTracker:
         self.fault = fault
         self.reply = reply
         self.asked: list[Any] = []
-        self.settlings = 0
+        self.settlings = self.hurries = self.tries = 0
+
+    @property
+    def connected(self) -> bool:
+        return self.state == "connected"
+
+    def hurry(self) -> bool:
+        self.hurries += 1
+        return self.state == "unreachable"
+
+    async def tried(self, timeout: float) -> None:
+        self.tries += 1
+        self.state = "connected"
 
     def patience(self, trackers: int) -> float:
         return 1.0
@@ -197,6 +209,21 @@ def test_a_tracker_that_is_being_connected_to_is_waited_for(tmp_path: Path) -> N
         assert len(asyncio.run(bench.finder.search(EVERYTHING, 10, "")).hits) == 1
         asyncio.run(bench.finder.search(EVERYTHING, 10, ""))
     assert tracker.settlings == 1
+
+
+def test_one_that_is_lost_is_dialled_for_who_asks_and_waited_for_when_there_is_no_other(
+    tmp_path: Path,
+) -> None:
+    lost, other = FakeTracker("one", hit(1, "a")), FakeTracker("two", hit(2, "b"))
+    lost.state = "unreachable"
+    bench = Bench(tmp_path, lost, other)
+    with bench.store:
+        asyncio.run(bench.finder.search(EVERYTHING, 10, ""))
+        assert (lost.hurries, lost.tries) == (1, 0)
+        other.state = "wrong_password"
+        asyncio.run(bench.finder.search(EVERYTHING, 10, ""))
+        assert (lost.hurries, lost.tries) == (2, 1)
+    assert other.tries == 0
 
 
 @pytest.mark.parametrize(

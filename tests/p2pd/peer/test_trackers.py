@@ -12,6 +12,7 @@ from p2pd.net.addresses import Endpoint
 from p2pd.net.dealer import Lost
 from p2pd.net.keyring import Ring
 from p2pd.peer import changes as changes_module
+from p2pd.peer import redial as redial_module
 from p2pd.peer import trackers as trackers_module
 from p2pd.peer.finding import Query
 from protocol.errors import Fault, Refusal
@@ -28,7 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses between attempts."""
     monkeypatch.setattr(trackers_module, "BACKOFF_FIRST", 0.01)
     monkeypatch.setattr(trackers_module, "BACKOFF_MAX", 0.05)
-    monkeypatch.setattr(trackers_module, "WRONG_PASSWORD_SECONDS", 0.05)
+    monkeypatch.setattr(redial_module, "WRONG_PASSWORD_SECONDS", 0.05)
 
 
 async def names(member: Member) -> list[str]:
@@ -104,6 +105,29 @@ def test_a_tracker_that_comes_back_is_told_only_what_it_missed(tmp_path: Path) -
             assert woken == ["connected"]
             await alice.published()
             assert await names(alice) == ["a.bin", "b.bin"]
+
+    asyncio.run(main())
+
+
+def test_whoever_asks_does_not_wait_for_the_next_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with Swarm(tmp_path) as swarm:
+            alice, bob = await swarm.peer("alice"), await swarm.peer("bob")
+            await alice.share("a.bin", SMALL)
+            for name in ("BACKOFF_FIRST", "BACKOFF_MAX"):
+                monkeypatch.setattr(trackers_module, name, 3600.0)
+            await swarm.tracker_down()
+            tracker, finder = bob.service.trackers[0], bob.service.finder
+            await eventually(lambda: tracker.state == "unreachable")
+            monkeypatch.setattr(redial_module, "LEAST_SECONDS", 0.0)
+            with pytest.raises(Fault) as caught:
+                await finder.search(Query(By.ALL), 10, "")
+            assert caught.value.code == "network"
+            await swarm.tracker_up()
+            found = await finder.search(Query(By.ALL), 10, "")
+            assert [hit.names for hit in found.hits] == [["a.bin"]]
 
     asyncio.run(main())
 
@@ -255,7 +279,7 @@ def test_a_tracker_under_the_older_key_is_tried_with_the_newer_at_each_refresh(
 def test_a_wrong_password_is_tried_again_at_once_when_the_keys_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackers_module, "WRONG_PASSWORD_SECONDS", 3600.0)
+    monkeypatch.setattr(redial_module, "WRONG_PASSWORD_SECONDS", 3600.0)
 
     async def main() -> None:
         async with Swarm(tmp_path) as swarm:

@@ -63,7 +63,7 @@ def test_every_thread_gives_way_to_other_programs(swarm: Swarm, wanted: str | No
         daemon.environ["P2PD_DAEMON_NICE"] = wanted
     daemon.start()
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    expected = max(own, 5 if wanted is None else int(wanted))
+    expected = max(own, 10 if wanted is None else int(wanted))
     threads = os.listdir(f"/proc/{daemon.pid}/task")
     assert len(threads) > 5
     assert {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads} == {expected}

@@ -87,7 +87,7 @@ def test_a_hangup_reloads(swarm: Swarm) -> None:
         manager.until(READY="1")
         assert (value(daemon, "peer.max_downloads"), value(daemon, "log.level")) == (3, "debug")
         assert daemon.call("queue")["max_active"] == 3
-        assert value(daemon, "daemon.nice") == 5
+        assert value(daemon, "daemon.nice") == 10
         write(swarm, '[peer]\nmax_downloads = 4\n\n[pear]\nx = 1\n[log]\nlevel = "loud"\n')
         os.kill(daemon.pid, signal.SIGHUP)
         manager.until(RELOADING="1")
@@ -121,7 +121,7 @@ def test_what_was_set_holds_over_a_restart(swarm: Swarm) -> None:
     assert daemon.ok("config", "set", "peer.max_downloads", "5")[0]["pending"] is False
     assert daemon.ok("config", "set", "daemon.nice", "11")[0]["pending"] is True
     assert daemon.ctl("config", "set", "peer.max_downloads", "none").status == 2
-    assert (value(daemon, "peer.max_downloads"), value(daemon, "daemon.nice")) == (5, 5)
+    assert (value(daemon, "peer.max_downloads"), value(daemon, "daemon.nice")) == (5, 10)
     assert daemon.end() == 0
     daemon.start()
     assert (value(daemon, "peer.max_downloads"), value(daemon, "daemon.nice")) == (5, 11)

@@ -65,7 +65,7 @@ def test_what_is_said_of_a_change(tmp_path: Path) -> None:
     async def work() -> None:
         bench = Bench(tmp_path, P2PD_LOG_LEVEL="error")
         nice = await bench.ask("config_set", key="daemon.nice", value="7")
-        assert (nice["changed"], nice["value"], nice["running"], nice["pending"]) == (True, 7, 5, True)
+        assert (nice["changed"], nice["value"], nice["running"], nice["pending"]) == (True, 7, 10, True)
         again = await bench.ask("config_set", key="daemon.nice", value="7")
         assert again["changed"] is False
         level = await bench.ask("config_set", key="log.level", value="debug")
@@ -77,7 +77,7 @@ def test_what_is_said_of_a_change(tmp_path: Path) -> None:
             back = await bench.ask("config_unset", key="daemon.nice")
             assert (back["changed"], back["value"], back["pending"], back["warnings"]) == (
                 changed,
-                5,
+                10,
                 False,
                 [],
             )

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from p2pd.tracker import eras_sqlite
 from p2pd.tracker.crowds_sqlite import Crowds
-from p2pd.tracker.eras_sqlite import ANYWHERE, Hints
+from p2pd.tracker.eras_sqlite import Hints
 from p2pd.tracker.memory_sqlite import Memory
 from p2pd.tracker.numbers_sqlite import head, json_list
 from p2pd.tracker.tiers_sqlite import Rises, tier_of, unindex, words
@@ -54,11 +54,7 @@ def add(
         cursor.executemany(
             "UPDATE entry SET generation = ?, added_at = ?"
             " WHERE content = ? AND name = ? AND device = ? AND generation < ?",
-            [
-                (generation, date, *pair, device, generation)
-                for pair, date in dates.items()
-                if pair[0] in known
-            ],
+            [(generation, date, *pair, device, generation) for pair, date in dates.items()],
         )
         raised = cursor.rowcount
         memory.crowds.forget(known)
@@ -156,11 +152,10 @@ def _names(
 
 
 def _grouped(places: dict[T, int]) -> dict[int, list[T]]:
-    """Those of each era, without those that may be in any."""
+    """Those of each era."""
     groups: defaultdict[int, list[T]] = defaultdict(list)
     for one, era in places.items():
         groups[era].append(one)
-    groups.pop(ANYWHERE, None)
     return groups
 
 

@@ -13,43 +13,29 @@ from sqlite3 import Cursor
 
 SIZE = 2**17  # rows of an era: its parts of the indexes take 10 MB
 MOST = 16  # eras; beyond that they are merged
-SLOTS = 2**23  # of the hints, two octets each
-ANYWHERE = -1
-_CODES = 254
-_CHECK = 255  # values of a check; the last one there could be is that of _SEVERAL
-_CHECKS = 2**8
-_SEVERAL = 2**16 - 1
+SLOTS = 2**24  # of the hints, an octet each
+_CODES = 255
 
 
 class Hints:
-    """In which era a row with a key may be. Keys are any numbers.
-
-    A slot holds the code of an era and a check, by which nearly all keys that are new but share the slot of another are told
-    from it; a slot of several keys knows nothing.
-    """
+    """In which era a row with a key may be. Keys are any numbers."""
 
     def __init__(self) -> None:
-        self._slots = memoryview(bytearray(2 * SLOTS)).cast("H")
+        self._slots = bytearray(SLOTS)
         self._eras: dict[int, int] = {}  # the newest era with a code
 
     def learn(self, era: int, keys: Iterable[int]) -> None:
         """Rows with these keys are in `era`."""
         code = era % _CODES + 1
         self._eras[code] = max(era, self._eras.get(code, 0))
-        slots, size, above = self._slots, SLOTS, code * _CHECKS
+        slots = self._slots
         for key in keys:
-            slot, told = key % size, above + key // size % _CHECK
-            before = slots[slot]
-            slots[slot] = _SEVERAL if before and (before ^ told) % _CHECKS else told
+            slots[key % SLOTS] = code
 
     def ask(self, key: int) -> int:
-        """An era in which a row with this key may be; 0 when there is none in any, ANYWHERE when it may be in all of them."""
-        told = self._slots[key % SLOTS]
-        if not told:
-            return 0
-        if told == _SEVERAL:
-            return ANYWHERE
-        return self._eras[told // _CHECKS] if told % _CHECKS == key // SLOTS % _CHECK else 0
+        """An era in which a row with this key may be; 0 when there is none in any."""
+        code = self._slots[key % SLOTS]
+        return self._eras[code] if code else 0
 
 
 def newest(cursor: Cursor, names: int, contents: int) -> int:

@@ -22,15 +22,15 @@ GATHER_ENTRIES = (
 
 
 class Gathering:
-    """Transactions of a database. `first(cursor)` is done at the beginning of each gathered one, and at the end of all."""
+    """Transactions of a database. `last(cursor)` is done at the end of each gathered one, before its commit."""
 
-    def __init__(self, database: Database, first: Callable[[Cursor], object]) -> None:
+    def __init__(self, database: Database, last: Callable[[Cursor], object]) -> None:
         self._database = database
-        self._first = first
+        self._last = last
         self._checkpointer = Checkpointer(database.path) if database.path != MEMORY else None
         self._settled_at = float("-inf")
         self._entries = 0
-        self._waiting = self._closed = False
+        self._waiting = False
 
     @contextmanager
     def alone(self) -> Iterator[Cursor]:
@@ -43,8 +43,6 @@ class Gathering:
     def gather(self, now: float, entries: int = 0) -> Iterator[Cursor]:
         """A change that nothing but the disk can refuse; `entries`: how much it is. Raises as Database.gathered."""
         with self._database.gathered() as cursor:
-            if not self._waiting:
-                self._first(cursor)
             yield cursor
         self._waiting = True
         self._entries += entries
@@ -58,6 +56,8 @@ class Gathering:
         if not self._waiting:
             return
         self._waiting, self._entries = False, 0
+        with self._database.gathered() as cursor:
+            self._last(cursor)
         self._database.settle()
         if self._checkpointer is not None:
             if self._checkpointer.behind:
@@ -69,10 +69,5 @@ class Gathering:
         """Commits, if the disk lets us, and ends the thread. The database is still open. May be called twice."""
         with suppress(StorageError):  # as after a kill: what was gathered is gone
             self.settle()
-            if not self._closed:
-                with self._database.gathered() as cursor:
-                    self._first(cursor)
-                self._database.settle()
-        self._closed = True
         if self._checkpointer is not None:
             self._checkpointer.close()

@@ -1,8 +1,8 @@
 """How popular names are in the SQLite registry: the words by which those of popular contents are found first.
 
 The rule: a name is in a tier when one of its contents ever had so many holders, and stays there. That is a matter of the order of
-work, never of answers, so it may be noted a moment later: names are moved up together, in the order of their rows and before new
-ones come, because each change of a row below the last one makes the index write out all that it holds in memory.
+work, never of answers, so it may be noted a moment later: names are moved up together, in the order of their rows, because
+each change of a row below the last one makes the index write out all that it holds in memory.
 """
 
 from __future__ import annotations

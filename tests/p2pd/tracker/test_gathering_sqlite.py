@@ -1,4 +1,4 @@
-"""A lone change is committed at once, a rush of them together; what has to be done first is done once for each."""
+"""A lone change is committed at once, a rush of them together; what has to be done before a commit is done once for each."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def committed(database: Database) -> list[str]:
         other.close()
 
 
-def first(cursor: sqlite3.Cursor) -> None:
-    cursor.execute("INSERT INTO item VALUES ('first')")
+def last(cursor: sqlite3.Cursor) -> None:
+    cursor.execute("INSERT INTO item VALUES ('last')")
 
 
 def put(gathering: Gathering, name: str, now: float, entries: int = 1) -> None:
@@ -40,45 +40,45 @@ def put(gathering: Gathering, name: str, now: float, entries: int = 1) -> None:
 
 
 def test_a_rush_is_committed_after_a_second(database: Database) -> None:
-    gathering = Gathering(database, first)
+    gathering = Gathering(database, last)
     put(gathering, "a", 1.0)
     put(gathering, "b", 1.1)
     put(gathering, "c", 1.9)
-    assert committed(database) == ["first", "a"]
+    assert committed(database) == ["a", "last"]
     put(gathering, "d", 2.0)
-    assert committed(database) == ["first", "a", "first", "b", "c", "d"]
+    assert committed(database) == ["a", "last", "b", "c", "d", "last"]
     put(gathering, "e", 1.5)  # a clock that was set back
-    assert committed(database)[6:] == ["first", "e"]
+    assert committed(database)[6:] == ["e", "last"]
     gathering.close()
 
 
 def test_a_rush_is_committed_when_it_grows(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering_sqlite, "GATHER_ENTRIES", 3)
-    gathering = Gathering(database, first)
+    gathering = Gathering(database, last)
     put(gathering, "a", 1.0)
     put(gathering, "b", 1.1, 2)
-    assert committed(database) == ["first", "a"]
+    assert committed(database) == ["a", "last"]
     put(gathering, "c", 1.1)
-    assert committed(database) == ["first", "a", "first", "b", "c"]
+    assert committed(database) == ["a", "last", "b", "c", "last"]
     gathering.close()
 
 
 def test_what_is_alone_commits_what_was_gathered_and_takes_nothing_with_it(database: Database) -> None:
-    gathering = Gathering(database, first)
+    gathering = Gathering(database, last)
     put(gathering, "a", 1.0)
     put(gathering, "b", 1.1)
     with pytest.raises(sqlite3.IntegrityError), gathering.alone() as cursor:
         cursor.executemany("INSERT INTO item VALUES (?)", [("refused",), (None,)])
-    assert committed(database) == ["first", "a", "first", "b"]
+    assert committed(database) == ["a", "last", "b", "last"]
     gathering.settle()
-    assert committed(database) == ["first", "a", "first", "b"], "nothing was gathered"
+    assert committed(database) == ["a", "last", "b", "last"], "nothing was gathered"
     gathering.close()
 
 
 def test_the_end_commits(database: Database) -> None:
-    gathering = Gathering(database, first)
+    gathering = Gathering(database, last)
     put(gathering, "a", 1.0)
     put(gathering, "b", 1.1)
     gathering.close()
     gathering.close()
-    assert committed(database) == ["first", "a", "first", "b", "first"], "once more, for what came since"
+    assert committed(database) == ["a", "last", "b", "last"]

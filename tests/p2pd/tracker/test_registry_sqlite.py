@@ -264,7 +264,6 @@ def test_popular_names_are_marked_and_forgotten_whole(tmp_path: Path) -> None:
     [popular, *_] = find(registry, "alpha")
     assert (popular.names, popular.sources) == (["alpha one"], 40)
     registry.settle()
-    registry.sweep(0.0, 0.0, 1)  # names are moved up at the beginning of what comes next
     assert registry._database.query("SELECT tier FROM name WHERE name = 'alpha one'")[0][0] == 2
     while registry.sweep(1000.0, 1000.0, 7):
         pass

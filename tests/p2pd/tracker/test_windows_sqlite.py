@@ -24,7 +24,6 @@ def registry() -> Iterator[SqliteRegistry]:
     for who in range(3, 8):
         join(registry, who, entry(9, "pad 0"))
     registry.settle()
-    registry.sweep(0.0, 0.0, 1)  # names are moved up at the beginning of what comes next
     yield registry
     registry.close()
 

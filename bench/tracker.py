@@ -25,24 +25,19 @@ from pathlib import Path
 from typing import Any
 
 from common import MIB, ROOT, Daemon, describe, machine, memory, percentile
-from tracker_clients import EPOCH, Clients
+from tracker_clients import Clients
 from tracker_costs import devices, everything
 from tracker_data import Data
+from tracker_loading import Fresh, Taken, load, spent
 from tracker_searching import Searching
 
 from p2pd.tracker.dsn import shown
 from protocol.keys import NetworkSecret, derive_network_key
-from protocol.tracker import By, Entry, Hits, Publish, SearchTerms, publishes
+from protocol.tracker import By, Hits, SearchTerms
 
 PASSWORD = "a bench is no secret place"
 NETWORK = "default"
-GROUP = 50  # devices that publish at a time
 STEPS = (10_000, 20_000, 50_000, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000)
-QUIET = 0.03  # a tracker that uses less of a core than this has nothing left to do; sessions of 200 devices cost 0.01
-QUIET_SECONDS = (
-    1.2  # measured over more than a second: that is how often it forgets, commits and folds its log
-)
-SEARCHERS = 20
 
 
 def database_size(home: Path) -> int:
@@ -62,7 +57,7 @@ class Bench:
         secret.touch(mode=0o600)
         secret.write_text(PASSWORD)
         self.secret = NetworkSecret(derive_network_key(PASSWORD, NETWORK, 0), NETWORK)
-        self.trackers = [self.start(number) for number in range(asked.trackers)]
+        self.trackers = [self.start(f"tracker{number or ''}") for number in range(asked.trackers)]
         self.steps: list[dict[str, Any]] = []
         self.results: dict[str, Any] = {}
 
@@ -71,12 +66,12 @@ class Bench:
         """The first."""
         return self.trackers[0]
 
-    def start(self, number: int = 0) -> Daemon:
+    def start(self, name: str) -> Daemon:
         """A tracker, with whatever its home holds."""
         words = ["tracker", "--listen", self.asked.listen, "--password-file", "secret.txt"]
         if self.asked.registry:
             words += ["--registry", self.asked.registry]
-        return Daemon(f"tracker{number or ''}", words, self.base)
+        return Daemon(name, words, self.base)
 
     @property
     def pid(self) -> int:
@@ -85,8 +80,7 @@ class Bench:
 
     def cpu(self) -> float:
         """CPU seconds of all trackers; those of a database are its own."""
-        # the clock of a process (clock_getcpuclockid): /proc tells no less than 10 ms, too coarse for ten thousand files
-        return sum(time.clock_gettime(~tracker.process.pid << 3 | 2) for tracker in self.trackers)
+        return spent(self.trackers)
 
     def size(self) -> int:
         """Octets of the registry."""
@@ -96,60 +90,28 @@ class Bench:
             return size(self.asked.registry)
         return database_size(self.tracker.home)
 
-    def clients(self) -> Clients:
-        """Devices that know where the trackers are: each takes one of them, in turn."""
-        places = [tracker.where.rpartition(":") for tracker in self.trackers]
+    def clients(self, trackers: list[Daemon] | None = None) -> Clients:
+        """Devices that know where the trackers (these, or all) are: each takes one of them, in turn."""
+        places = [tracker.where.rpartition(":") for tracker in trackers or self.trackers]
         return Clients(self.secret, [(host, int(port)) for host, _, port in places])
 
     # -- loading --------------------------------------------------------------------------------------------
 
-    def batches(self, device: int) -> list[Publish]:
-        """The list of a device as it goes over the wire."""
-        entries: dict[tuple[bytes, str], Entry] = {
-            (one.content_id, one.name): one for one in self.data.entries(device)
-        }
-        changes = enumerate(entries.values(), 1)
-        return list(publishes(EPOCH, 0, len(entries), changes, reset=True))
-
-    async def quiet(self) -> None:
-        """Until the trackers have done what they put off: commits, merges of indexes, the log."""
-        for _ in range(20):
-            cpu = self.cpu()
-            await asyncio.sleep(QUIET_SECONDS)
-            if self.cpu() - cpu < QUIET * QUIET_SECONDS:
-                return
-
     async def load(self, clients: Clients) -> None:
-        """All devices, some at a time; figures at each step.
-
-        The devices of a step join before it is measured. Its CPU is that of taking in their files, until the trackers are quiet
-        again; its seconds are those in which devices waited for answers.
-        """
+        """All devices, some at a time; figures at each step."""
         total, publishing, joining = self.asked.devices * self.asked.files, 0.0, 0.0
+        # of a registry that several trackers share there is one
+        fresh = None if self.asked.registry else Fresh(self.start, self.clients, self.data).measure
         first = done = 0
         for step in [*(step for step in STEPS if step < total), total]:
             members = range(first, min(self.asked.devices, -(-step // self.asked.files)))
             if not members:
                 continue
-            begun = time.perf_counter()
-            links = [await clients.connect(members[0])]
-            links += await asyncio.gather(*(clients.connect(device) for device in members[1:]))
-            await asyncio.gather(*(clients.announce(link, 2**40) for link in links))
-            joining += time.perf_counter() - begun
-            lists = [self.batches(device) for device in members]
-            await self.quiet()
-            cpu, begun = self.cpu(), time.perf_counter()
-            for at in range(0, len(links), GROUP):
-                pairs = zip(links[at : at + GROUP], lists[at : at + GROUP], strict=True)
-                await asyncio.gather(*(clients.publish(*pair) for pair in pairs))
-            seconds = time.perf_counter() - begun
-            await self.quiet()
-            cpu = self.cpu() - cpu
-            clients.close(links)
-            more = sum(len(batch.added) for one in lists for batch in one)
-            first, done, publishing = members.stop, done + more, publishing + seconds
-            self.step(done, more, seconds, cpu, await self.searching.probe(clients))
-        costs = [step["cpu_us_per_file"] for step in self.steps]
+            taken, beside, seconds = await load(clients, self.data, members, self.cpu, fresh)
+            first, done = members.stop, done + taken.files
+            publishing, joining = publishing + taken.seconds, joining + seconds
+            self.step(done, taken, beside, await self.searching.probe(clients))
+        costs = [step["times_fresh"] or step["cpu_us_per_file"] for step in self.steps]
         self.results |= {
             "files": done,
             "ingest_files_per_s": done / publishing,
@@ -157,20 +119,23 @@ class Bench:
             "dearest_to_cheapest": max(costs) / min(costs),
         }
 
-    def step(self, done: int, more: int, seconds: float, cpu: float, probe: list[float]) -> None:
+    def step(self, done: int, taken: Taken, beside: Taken, probe: list[float]) -> None:
         """Notes and prints the figures at a step."""
         found = {
             "files": done,
-            "files_per_s": more / seconds,
-            "cpu_us_per_file": 1e6 * cpu / more,
+            "files_per_s": taken.files / taken.seconds,
+            "cpu_us_per_file": taken.each,
+            "fresh_us_per_file": beside.each if beside.files else 0.0,
+            "times_fresh": taken.each / beside.each if beside.files else 0.0,
             "rss_mib": memory(self.pid) / MIB,
             "database_mib": self.size() / MIB,
             "search_p50_ms": percentile(probe, 0.5),
             "search_p99_ms": percentile(probe, 0.99),
         }
         self.steps.append(found)
+        against = f"({found['times_fresh']:4.2f} of a fresh tracker's)  " if beside.files else ""
         print(
-            f"{done:>9} files  {found['files_per_s']:>7.0f}/s  {found['cpu_us_per_file']:5.1f} us CPU each  RSS"
+            f"{done:>9} files  {found['files_per_s']:>7.0f}/s  {found['cpu_us_per_file']:5.1f} us CPU each  {against}RSS"
             f" {found['rss_mib']:4.0f} MiB  database {found['database_mib']:5.0f} MiB  idle search p50 {found['search_p50_ms']:5.2f}"
             f" p99 {found['search_p99_ms']:6.2f} ms",
             flush=True,
@@ -182,7 +147,7 @@ class Bench:
         """From the start of the process to the first answer."""
         self.tracker.stop()
         begun = time.perf_counter()
-        self.trackers[0] = self.start()
+        self.trackers[0] = self.start("tracker")
         up = time.perf_counter() - begun
         clients = self.clients()
         link = await clients.connect(0)

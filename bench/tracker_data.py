@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from hashlib import shake_128
 from itertools import accumulate
 
 from protocol.errors import RemoteProtocolError
@@ -111,9 +112,13 @@ class Data:
 
 
 def _entry(number: int, name: str, size: int, added: int) -> Entry:
-    # ids look random, as hashes do: in an index they are next to nobody they came with
-    digest = random.Random(number).randbytes(64)
+    digest = _digests(number)
     return Entry(digest[:32], digest[32:], size % 2**40, name, added)
+
+
+def _digests(number: int) -> bytes:
+    """Content id and SHA-256: they look random, as hashes do, so in an index they are next to nobody they came with."""
+    return shake_128(number.to_bytes(8, "big")).digest(64)
 
 
 def _usr_names() -> list[str]:
@@ -152,4 +157,4 @@ def question(data: Data, kind: str, rng: random.Random) -> tuple[str, str]:
         return "".join(rng.choices("qxzjvwk", k=rng.randrange(4, 9))), ""
     if kind == "phrase":
         return "", f"{rng.choice(TOPICS)} {rng.choice(TOPICS)}"
-    return random.Random((rng.randrange(1000) + 1) << 32 | rng.randrange(100)).randbytes(4).hex(), ""
+    return _digests((rng.randrange(1000) + 1) << 32 | rng.randrange(100))[:4].hex(), ""

@@ -7,25 +7,18 @@ transaction; all texts are bound parameters.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from json import dumps
 from sqlite3 import Cursor
-from typing import TypeVar
 
 from p2pd.tracker import eras_sqlite
-from p2pd.tracker.crowds_sqlite import Crowds
-from p2pd.tracker.eras_sqlite import Hints
-from p2pd.tracker.memory_sqlite import Memory
-from p2pd.tracker.numbers_sqlite import head, json_list
-from p2pd.tracker.tiers_sqlite import Rises, tier_of, unindex, words
+from p2pd.tracker.hints_sqlite import ANY
+from p2pd.tracker.memory_sqlite import Claim, Memory
+from p2pd.tracker.numbers_sqlite import head
+from p2pd.tracker.tiers_sqlite import tier_of, unindex, words
 from protocol.searching import fold
 from protocol.tracker import Entry, Gone
-
-T = TypeVar("T")
-
-Claim = tuple[bytes, bytes, int, int]
-"""What a device says that a content is: content id, SHA-256, size, number of files."""
 
 
 def add(
@@ -39,15 +32,15 @@ def add(
     """Lists entries of a device in `generation`. Returns how many are new, and how many were there in a lower
     one.
 
-    `has_old`: the device may have such entries. What is in this generation already is left as it is. `memory` learns of all.
+    `has_old`: the device has entries of other generations. What is in this generation already is left as it is. `memory` learns of all.
     """
     if not entries:
         return 0, 0
     first_name, first_content = _next(cursor, "name"), _next(cursor, "content")
     era = eras_sqlite.newest(cursor, first_name, first_content)
-    names, news = _names(cursor, entries, era, first_name, memory.names)
+    names, news = _names(cursor, entries, era, first_name, memory)
     _index(cursor, news)
-    contents, known = _contents(cursor, entries, era, first_content, memory.contents)
+    contents, known = _contents(cursor, entries, era, first_content, memory)
     dates = {(contents[e.content_id, e.sha256, e.size, e.files], names[e.name]): e.added_at for e in entries}
     raised = 0
     if has_old:
@@ -79,7 +72,7 @@ def add(
     )
     for content, name, date in found:
         memory.crowds.listed(content, name, device, date)
-    _held(cursor, found, known, memory.rises)
+    _held(cursor, found, known, memory)
     several = Counter(content for content, _, _ in fresh)
     cursor.executemany(
         "UPDATE content SET holders = ? WHERE id = ?",
@@ -88,33 +81,32 @@ def add(
     return len(fresh) + len(found), raised
 
 
-def remove(
-    cursor: Cursor, device: int, generation: int, gone: Iterable[Gone], crowds: Crowds
-) -> tuple[int, int]:
-    """Deletes entries of a device, whatever size, SHA-256 and number of files it gave them. Returns how many, and how many of
-    them were of `generation` or above.
-    """
+def remove(cursor: Cursor, device: int, gone: Sequence[Gone], memory: Memory) -> list[int]:
+    """Deletes entries of a device, whatever size, SHA-256 and number of files it gave them. Returns their generations."""
+    if not gone:
+        return []
     pairs: dict[tuple[int, int], int] = {}
+    names = _listed(cursor, {item.name: fold(item.name) for item in gone}, memory)
     for item in gone:
-        for content, name, found in cursor.execute(
-            "SELECT e.content, e.name, e.generation FROM era r CROSS JOIN content c ON c.era = r.id AND c.id_head = ?"
-            " CROSS JOIN era s CROSS JOIN name n ON n.era = s.id AND n.folded = ?"
-            " CROSS JOIN entry e ON e.content = c.id AND e.name = n.id AND e.device = ?"
-            " WHERE n.name = ? AND c.content_id = ?",
-            (head(item.content_id), fold(item.name), device, item.name, item.content_id),
-        ).fetchall():
-            pairs[content, name] = found
-    _delete(cursor, device, list(pairs), crowds)
-    return len(pairs), sum(found >= generation for found in pairs.values())
+        if item.name in names:
+            # a device may have made several claims about a content, in whatever eras: they are all meant
+            found = cursor.execute(
+                "SELECT e.content, e.name, e.generation FROM era r CROSS JOIN content c ON c.era = r.id AND c.id_head = ?"
+                " CROSS JOIN entry e ON e.content = c.id AND e.name = ? AND e.device = ? WHERE c.content_id = ?",
+                (head(item.content_id), names[item.name], device, item.content_id),
+            )
+            pairs |= {(content, name): generation for content, name, generation in found}
+    _delete(cursor, device, list(pairs), memory)
+    return list(pairs.values())
 
 
-def drop(cursor: Cursor, device: int, below: int, limit: int, crowds: Crowds) -> int:
+def drop(cursor: Cursor, device: int, below: int, limit: int, memory: Memory) -> int:
     """Deletes entries of a device in generations under `below`, at most `limit`. Returns how many."""
     pairs = cursor.execute(
         "SELECT content, name FROM entry INDEXED BY entry_device WHERE device = ? AND generation < ? LIMIT ?",
         (device, below, limit),
     ).fetchall()
-    _delete(cursor, device, [(content, name) for content, name in pairs], crowds)
+    _delete(cursor, device, [(content, name) for content, name in pairs], memory)
     return len(pairs)
 
 
@@ -122,41 +114,44 @@ def drop(cursor: Cursor, device: int, below: int, limit: int, crowds: Crowds) ->
 
 
 def _names(
-    cursor: Cursor, entries: Sequence[Entry], era: int, first: int, hints: Hints
+    cursor: Cursor, entries: Sequence[Entry], era: int, first: int, memory: Memory
 ) -> tuple[dict[str, int], list[tuple[int, str]]]:
     """The rows of all names, and (row, folded) of those that are new."""
     folded = {name: fold(name) for name in dict.fromkeys(entry.name for entry in entries)}
-    rows: dict[str, int] = {}
-    places = {name: place for name, text in folded.items() if (place := hints.ask(hash(text)))}
-    for place, some in _grouped(places).items():
-        found = cursor.execute(
-            "SELECT n.id, n.name FROM json_each(?) j CROSS JOIN name n ON n.era = ? AND n.folded = j.value",
-            (dumps([folded[name] for name in some]), place),
-        )
-        rows |= {name: row for row, name in found if name in folded}
-    if more := {folded[name] for name in places if name not in rows}:
-        found = cursor.execute(
-            "SELECT n.id, n.name FROM json_each(?) j CROSS JOIN era r"
-            " CROSS JOIN name n ON n.era = r.id AND n.folded = j.value",
-            (dumps(list(more)),),
-        )
-        rows |= {name: row for row, name in found if name in folded}
+    rows = _listed(cursor, folded, memory)
     new = [(name, text) for name, text in folded.items() if name not in rows]
     rows |= {name: row for row, (name, _) in enumerate(new, first)}
     cursor.executemany(
         "INSERT INTO name VALUES (?, ?, ?, 0, ?)",
         [(row, name, text, era) for row, (name, text) in enumerate(new, first)],
     )
-    hints.learn(era, (hash(text) for _, text in new))
+    memory.names.learn(era, (hash(name) for name, _ in new))
     return rows, [(rows[name], text) for name, text in new]
 
 
-def _grouped(places: dict[T, int]) -> dict[int, list[T]]:
-    """Those of each era."""
-    groups: defaultdict[int, list[T]] = defaultdict(list)
-    for one, era in places.items():
-        groups[era].append(one)
-    return groups
+def _listed(cursor: Cursor, folded: Mapping[str, str], memory: Memory) -> dict[str, int]:
+    """The rows of those names (each with its folded form) that are there."""
+    rows = memory.known_names.find(folded)
+    places = memory.names.ask({name: hash(name) for name in folded if name not in rows})
+
+    def look(sql: str, where: object) -> None:
+        for row, name in cursor.execute(sql, (dumps(where),)).fetchall():
+            if name in places:
+                rows[name] = row
+                memory.known_names.keep(name, row)
+
+    if some := {folded[name]: place for name, place in places.items() if place != ANY}:
+        look(
+            "SELECT n.id, n.name FROM json_each(?) j CROSS JOIN name n ON n.era = j.value AND n.folded = j.key",
+            some,
+        )
+    if more := {folded[name] for name in places if name not in rows}:
+        look(
+            "SELECT n.id, n.name FROM json_each(?) j CROSS JOIN era r"
+            " CROSS JOIN name n ON n.era = r.id AND n.folded = j.value",
+            list(more),
+        )
+    return rows
 
 
 def _next(cursor: Cursor, table: str) -> int:
@@ -177,36 +172,34 @@ def _index(cursor: Cursor, new: Sequence[tuple[int, str]]) -> None:
 
 
 def _contents(
-    cursor: Cursor, entries: Sequence[Entry], era: int, first: int, hints: Hints
+    cursor: Cursor, entries: Sequence[Entry], era: int, first: int, memory: Memory
 ) -> tuple[dict[Claim, int], dict[int, int]]:
     """The rows of all contents; and of those that were there before, their holders."""
     claims = {(one.content_id, one.sha256, one.size, one.files): one.added_at for one in entries}
-    heads = {claim: head(claim[0]) for claim in claims}
-    rows: dict[Claim, int] = {}
-    known: dict[int, int] = {}
+    rows = memory.known_contents.find(claims)
+    known = {row: memory.known_contents.holders[row] for row in rows.values()}
+    heads = {claim: head(claim[0]) for claim in claims if claim not in rows}
+    places = memory.contents.ask(heads)
 
-    def take(found: Iterable[tuple[int, bytes, bytes, int, int, int]]) -> None:
-        for row, content_id, sha256, size, files, holders in found:
+    def look(sql: str, where: object) -> None:
+        for row, content_id, sha256, size, files, holders in cursor.execute(sql, (dumps(where),)).fetchall():
             claim = (content_id, sha256, size, files)
-            if claim in claims:
+            if claim in places:
                 rows[claim], known[row] = row, holders
+                memory.known_contents.keep(claim, row, holders)
 
     columns = "c.id, c.content_id, c.sha256, c.size, c.files, c.holders"
-    places = {claim: place for claim, number in heads.items() if (place := hints.ask(number))}
-    for place, some in _grouped(places).items():
-        take(
-            cursor.execute(
-                f"SELECT {columns} FROM json_each(?) j CROSS JOIN content c ON c.era = ? AND c.id_head = j.value",
-                (json_list({heads[claim] for claim in some}), place),
-            )
+    if some := {heads[claim]: place for claim, place in places.items() if place != ANY}:
+        look(
+            f"SELECT {columns} FROM json_each(?) j CROSS JOIN content c"
+            " ON c.era = j.value AND c.id_head = CAST(j.key AS INTEGER)",
+            some,
         )
     if more := {heads[claim] for claim in places if claim not in rows}:
-        take(
-            cursor.execute(
-                f"SELECT {columns} FROM json_each(?) j CROSS JOIN era r"
-                " CROSS JOIN content c ON c.era = r.id AND c.id_head = j.value",
-                (json_list(more),),
-            )
+        look(
+            f"SELECT {columns} FROM json_each(?) j CROSS JOIN era r"
+            " CROSS JOIN content c ON c.era = r.id AND c.id_head = j.value",
+            list(more),
         )
     new = [claim for claim in claims if claim not in rows]
     cursor.executemany(
@@ -216,31 +209,34 @@ def _contents(
             for row, claim in enumerate(new, first)
         ],
     )
-    hints.learn(era, (heads[claim] for claim in new))
+    memory.contents.learn(era, (heads[claim] for claim in new))
     rows |= {claim: row for row, claim in enumerate(new, first)}
     return rows, known
 
 
-def _held(cursor: Cursor, found: Sequence[tuple[int, int, int]], known: dict[int, int], rises: Rises) -> None:
+def _held(
+    cursor: Cursor, found: Sequence[tuple[int, int, int]], known: Mapping[int, int], memory: Memory
+) -> None:
     """Contents that were there got more holders; what becomes popular by that is noted."""
     cursor.executemany(
         "UPDATE content SET holders = holders + 1, newest = max(newest, ?) WHERE id = ?",
         [(date, content) for content, _, date in found],
     )
     for content, more in Counter(content for content, _, _ in found).items():
+        memory.known_contents.count(content, more)
         before, after = tier_of(known[content]), tier_of(known[content] + more)
         if before != after:
             for (name,) in cursor.execute("SELECT DISTINCT name FROM entry WHERE content = ?", (content,)):
-                rises.note(name, after)
+                memory.rises.note(name, after)
     for content, name, _ in found:
         if tier := tier_of(known[content]):
-            rises.note(name, tier)
+            memory.rises.note(name, tier)
 
 
 # -- removing ---------------------------------------------------------------------------------------------
 
 
-def _delete(cursor: Cursor, device: int, pairs: Sequence[tuple[int, int]], crowds: Crowds) -> None:
+def _delete(cursor: Cursor, device: int, pairs: Sequence[tuple[int, int]], memory: Memory) -> None:
     """Deletes (content, name) entries of a device, then whatever no entry holds any more."""
     cursor.executemany(
         "DELETE FROM entry WHERE content = ? AND name = ? AND device = ?", [(*pair, device) for pair in pairs]
@@ -251,7 +247,8 @@ def _delete(cursor: Cursor, device: int, pairs: Sequence[tuple[int, int]], crowd
         pairs,
     )
     lost = Counter(content for content, _ in pairs)
-    crowds.forget(lost)
+    memory.crowds.forget(lost)
+    memory.known_contents.forget(lost)
     cursor.executemany(
         "UPDATE content SET holders = holders - ? WHERE id = ?",
         [(count, content) for content, count in lost.items()],
@@ -270,3 +267,4 @@ def _delete(cursor: Cursor, device: int, pairs: Sequence[tuple[int, int]], crowd
             )
             unindex(cursor, name, folded, tier)
             cursor.execute("DELETE FROM name WHERE id = ?", (name,))
+            memory.known_names.forget([name])

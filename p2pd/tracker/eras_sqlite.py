@@ -8,34 +8,10 @@ merged, a few rows at a time, when there are many.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from sqlite3 import Cursor
 
-SIZE = 2**17  # rows of an era: its parts of the indexes take 10 MB
-MOST = 16  # eras; beyond that they are merged
-SLOTS = 2**24  # of the hints, an octet each
-_CODES = 255
-
-
-class Hints:
-    """In which era a row with a key may be. Keys are any numbers."""
-
-    def __init__(self) -> None:
-        self._slots = bytearray(SLOTS)
-        self._eras: dict[int, int] = {}  # the newest era with a code
-
-    def learn(self, era: int, keys: Iterable[int]) -> None:
-        """Rows with these keys are in `era`."""
-        code = era % _CODES + 1
-        self._eras[code] = max(era, self._eras.get(code, 0))
-        slots = self._slots
-        for key in keys:
-            slots[key % SLOTS] = code
-
-    def ask(self, key: int) -> int:
-        """An era in which a row with this key may be; 0 when there is none in any."""
-        code = self._slots[key % SLOTS]
-        return self._eras[code] if code else 0
+SIZE = 2**14  # rows of an era: its parts of the indexes take 1.3 MB
+MOST = 128  # eras; beyond that they are merged
 
 
 def newest(cursor: Cursor, names: int, contents: int) -> int:

@@ -16,17 +16,18 @@ from p2pd.storage.root import StorageError
 from p2pd.storage.sqlite import MEMORY, Database
 
 GATHER_SECONDS = 1.0
-GATHER_ENTRIES = (
-    40_000  # some 100 MB of changed pages: a page of an index is then written once for several names
-)
+GATHER_ENTRIES = 10_000
 
 
 class Gathering:
-    """Transactions of a database. `last(cursor)` is done at the end of each gathered one, before its commit."""
+    """Transactions of a database. `last(cursor)` is done at the end of each gathered one, before its commit, `after()` behind it."""
 
-    def __init__(self, database: Database, last: Callable[[Cursor], object]) -> None:
+    def __init__(
+        self, database: Database, last: Callable[[Cursor], object], after: Callable[[], object]
+    ) -> None:
         self._database = database
         self._last = last
+        self._after = after
         self._checkpointer = Checkpointer(database.path) if database.path != MEMORY else None
         self._settled_at = float("-inf")
         self._entries = 0
@@ -59,6 +60,7 @@ class Gathering:
         with self._database.gathered() as cursor:
             self._last(cursor)
         self._database.settle()
+        self._after()
         if self._checkpointer is not None:
             if self._checkpointer.behind:
                 self._database.query("PRAGMA wal_checkpoint(PASSIVE)")

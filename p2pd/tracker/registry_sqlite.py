@@ -18,6 +18,7 @@ from p2pd.net.bans import Ban
 from p2pd.storage.sqlite import Database, load_migrations
 from p2pd.tracker import entries_sqlite, eras_sqlite, search_sqlite
 from p2pd.tracker.gathering_sqlite import Gathering
+from p2pd.tracker.mapping_sqlite import Mapping
 from p2pd.tracker.memory_sqlite import Memory
 from p2pd.tracker.registry import (
     Card,
@@ -37,9 +38,6 @@ from protocol.limits import MAX_BANS, MAX_DEVICES, MAX_FILES, MAX_FILES_PER_DEVI
 from protocol.tracker import NO_EPOCH, Publish
 
 APPLICATION_ID = 0x70327472  # "p2tr"
-CACHE_KIB = (
-    400 * 1024
-)  # a million files: what is published comes in no order, and what is not in memory costs time
 _EVERY = 2**62  # above any generation
 OLD_LISTINGS = 2  # a device's replaced entries, in shares of full size, that may wait for the sweep
 
@@ -64,13 +62,13 @@ class SqliteRegistry:
         self._max_bans = max_bans
         self._database = Database(path, load_migrations("p2pd.tracker"), APPLICATION_ID, "NORMAL")
         with _ours():
-            self._database.query(f"PRAGMA cache_size = -{CACHE_KIB}")
+            self._mapping = Mapping(self._database)
             self._database.query("PRAGMA wal_autocheckpoint = 0")
             # Debian's SQLite overwrites what is deleted, also when the full-text indexes merge; what was shared is no secret here.
             self._database.query("PRAGMA secure_delete = OFF")
             self._memory = Memory(self._database)
         self._crowds = self._memory.crowds
-        self._gathering = Gathering(self._database, self._memory.rises.apply)
+        self._gathering = Gathering(self._database, self._memory.rises.apply, self._mapping.follow)
         self._devices = self._entries = 0
         self._count()
 
@@ -170,27 +168,31 @@ class SqliteRegistry:
                     generation = stage  # listings begun again and again: the old one cannot be kept as well
             if step is not Step.REPEAT:
                 delta = step is Step.DELTA
-                gone, shown = entries_sqlite.remove(
-                    cursor, row["id"], generation, batch.removed, self._crowds
-                )
+                gone = entries_sqlite.remove(cursor, row["id"], batch.removed, self._memory)
+                shown = sum(found >= generation for found in gone)
+                entries -= len(gone)
+                if delta:
+                    files -= shown
+                else:
+                    staged -= gone.count(stage)
                 new, raised = entries_sqlite.add(
                     cursor,
                     row["id"],
                     generation if delta else stage,
                     batch.added,
-                    bool(entries),
+                    entries != (files if delta else staged),
                     self._memory,
                 )
-                entries += new - gone
+                entries += new
                 if delta:
-                    files += new + raised - shown
+                    files += new + raised
                 else:
                     staged += new + raised
                     if not batch.more:
                         generation, files = stage, staged
                         swept = generation if entries == files else swept
                 if new + raised > shown:  # what shrinks is always allowed
-                    self._check_room(files if delta else staged, entries, new - gone)
+                    self._check_room(files if delta else staged, entries, new - len(gone))
             cursor.execute(
                 "UPDATE device SET here = 1, lease = ?, epoch = ?, revision = ?, stage_epoch = ?,"
                 " stage_revision = ?,"
@@ -254,7 +256,11 @@ class SqliteRegistry:
         """See Registry."""
         removed = devices = finished = 0
         with self._gather(now) as cursor:
-            cursor.execute("UPDATE device SET here = 0 WHERE here = 1 AND lease <= ?", (now,))
+            if cursor.execute(
+                "SELECT 1 FROM device WHERE here = 1 AND lease <= ? LIMIT 1", (now,)
+            ).fetchone():
+                # only then: a change of several rows makes the indexes of words write out what they hold
+                cursor.execute("UPDATE device SET here = 0 WHERE here = 1 AND lease <= ?", (now,))
             ended = cursor.execute(
                 "SELECT id FROM device WHERE lease < ? ORDER BY lease LIMIT 1", (min(now, ended_before),)
             ).fetchone()
@@ -262,7 +268,7 @@ class SqliteRegistry:
                 "SELECT id, generation FROM device WHERE swept < generation LIMIT 1"
             ).fetchone()
             if ended is not None:
-                removed = entries_sqlite.drop(cursor, ended["id"], _EVERY, limit, self._crowds)
+                removed = entries_sqlite.drop(cursor, ended["id"], _EVERY, limit, self._memory)
                 if removed < limit:
                     cursor.execute("DELETE FROM device WHERE id = ?", (ended["id"],))
                     devices = 1
@@ -273,7 +279,7 @@ class SqliteRegistry:
                         (NO_EPOCH, removed, ended["id"]),
                     )
             elif hiding is not None:
-                removed = entries_sqlite.drop(cursor, hiding["id"], hiding["generation"], limit, self._crowds)
+                removed = entries_sqlite.drop(cursor, hiding["id"], hiding["generation"], limit, self._memory)
                 finished = 1
                 cursor.execute(
                     "UPDATE device SET entries = entries - ?,"
@@ -281,7 +287,7 @@ class SqliteRegistry:
                     (removed, removed < limit, hiding["id"]),
                 )
             else:
-                finished = eras_sqlite.merge(cursor, limit)
+                finished = eras_sqlite.merge(cursor, limit) or self._memory.renew(cursor, 20 * limit)
         if devices:
             self._crowds.devices_changed()
         self._entries -= removed
@@ -294,7 +300,7 @@ class SqliteRegistry:
         if row is None:
             return 0
         with self._change() as cursor:
-            removed = entries_sqlite.drop(cursor, row["id"], _EVERY, limit, self._crowds)
+            removed = entries_sqlite.drop(cursor, row["id"], _EVERY, limit, self._memory)
             finished = removed < limit
             if finished:
                 cursor.execute("DELETE FROM device WHERE id = ?", (row["id"],))

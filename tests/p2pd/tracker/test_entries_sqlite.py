@@ -8,7 +8,6 @@ import pytest
 
 from p2pd.storage.sqlite import MEMORY, Database, load_migrations
 from p2pd.tracker import entries_sqlite
-from p2pd.tracker.crowds_sqlite import Crowds
 from p2pd.tracker.memory_sqlite import Memory
 from protocol.tracker import Entry, Gone
 
@@ -59,13 +58,14 @@ def test_entries_of_a_lower_generation_are_raised_and_counted(database: Database
     assert table(database, "generation, added_at FROM entry") == [(1, 5), (2, 7), (2, 7)]
 
 
-def test_removing_says_how_many_were_shown(database: Database) -> None:
+def test_removing_says_of_which_generations_they_were(database: Database) -> None:
     with database.transaction() as cursor:
         entries_sqlite.add(cursor, 1, 1, [entry(1, "a"), entry(2, "b")], False, Memory(database))
         entries_sqlite.add(cursor, 1, 2, [entry(3, "c")], True, Memory(database))
         gone = [Gone(bytes([n]) * 32, name) for n, name in ((1, "a"), (3, "c"), (3, "c"), (2, "B"), (9, "a"))]
-        assert entries_sqlite.remove(cursor, 1, 2, gone, Crowds(database)) == (2, 1)
-        assert entries_sqlite.remove(cursor, 2, 0, [Gone(b"\x02" * 32, "b")], Crowds(database)) == (0, 0)
+        memory = Memory(database)
+        assert sorted(entries_sqlite.remove(cursor, 1, gone, memory)) == [1, 2]
+        assert entries_sqlite.remove(cursor, 2, [Gone(b"\x02" * 32, "b")], memory) == []
     assert table(database, "name FROM name") == [("b",)]
 
 
@@ -74,9 +74,8 @@ def test_dropping_takes_only_lower_generations_and_only_so_many(database: Databa
         entries_sqlite.add(cursor, 1, 1, [entry(n, f"name {n}") for n in range(5)], False, Memory(database))
         entries_sqlite.add(cursor, 1, 2, [entry(7, "name 7")], True, Memory(database))
         entries_sqlite.add(cursor, 2, 1, [entry(1, "name 1")], False, Memory(database))
-        assert entries_sqlite.drop(cursor, 1, 2, 3, Crowds(database)) == 3
-        assert entries_sqlite.drop(cursor, 1, 2, 3, Crowds(database)) == 2
-        assert entries_sqlite.drop(cursor, 1, 2, 3, Crowds(database)) == 0
+        memory = Memory(database)
+        assert [entries_sqlite.drop(cursor, 1, 2, 3, memory) for _ in range(3)] == [3, 2, 0]
     assert table(database, "device, generation FROM entry") == [(1, 2), (2, 1)]
     assert table(database, "name FROM name") == [("name 1",), ("name 7",)]
     assert len(table(database, "rowid FROM name_trigram WHERE name_trigram MATCH '\"nam\"'")) == 2
@@ -84,8 +83,35 @@ def test_dropping_takes_only_lower_generations_and_only_so_many(database: Databa
 
 def test_a_name_that_comes_back_gets_a_new_row(database: Database) -> None:
     """Cursors hold rows of names: a row must never mean another name."""
+    memory = Memory(database)
     with database.transaction() as cursor:
-        entries_sqlite.add(cursor, 1, 1, [entry(1, "alpha")], False, Memory(database))
-        entries_sqlite.remove(cursor, 1, 1, [Gone(b"\x01" * 32, "alpha")], Crowds(database))
-        entries_sqlite.add(cursor, 1, 1, [entry(1, "beta")], False, Memory(database))
+        entries_sqlite.add(cursor, 1, 1, [entry(1, "alpha")], False, memory)
+        entries_sqlite.remove(cursor, 1, [Gone(b"\x01" * 32, "alpha")], memory)
+        entries_sqlite.add(cursor, 1, 1, [entry(1, "beta")], False, memory)
     assert table(database, "id, name FROM name") == [(2, "beta")]
+
+
+def test_what_is_listed_again_and_again_is_looked_up_once_and_forgotten_with_its_rows(
+    database: Database,
+) -> None:
+    memory = Memory(database)
+    with database.transaction() as cursor:
+        for device in (1, 2, 3):
+            entries_sqlite.add(cursor, device, 1, [entry(1, "alpha"), entry(2, "b")], False, memory)
+        claim = (b"\x01" * 32, bytes(32), 1, 0)
+        assert memory.known_names.find(["alpha", "b"]) == {"alpha": 1, "b": 2}
+        assert memory.known_contents.find([claim]) == {claim: 1}
+        assert memory.known_contents.holders[1] == 3
+        asked: list[str] = []
+        database._connection.set_trace_callback(asked.append)
+        entries_sqlite.add(cursor, 4, 1, [entry(1, "alpha"), entry(2, "b")], False, memory)
+        database._connection.set_trace_callback(None)
+        assert not [sql for sql in asked if "JOIN name" in sql or "JOIN content" in sql]
+        for device in (1, 2, 3, 4):
+            gone = [Gone(b"\x01" * 32, "alpha"), Gone(b"\x02" * 32, "b")]
+            assert entries_sqlite.remove(cursor, device, gone, memory) == [1, 1]
+        assert not memory.known_names.find(["alpha", "b"])
+        assert not memory.known_contents.find([claim])
+        entries_sqlite.add(cursor, 1, 1, [entry(1, "alpha")], False, memory)
+    assert table(database, "content, name FROM entry") == [(3, 3)]
+    assert table(database, "id, holders FROM content") == [(3, 1)]

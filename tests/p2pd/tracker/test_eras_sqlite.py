@@ -10,7 +10,6 @@ import pytest
 
 from p2pd.storage.sqlite import MEMORY, load_migrations
 from p2pd.tracker import eras_sqlite, search_sqlite
-from p2pd.tracker.eras_sqlite import Hints
 from p2pd.tracker.registry_sqlite import APPLICATION_ID, SqliteRegistry
 from protocol.tracker import By, Gone, Hit
 from tests.fakes.registry_contract import device, entry, find, join, publish
@@ -99,14 +98,6 @@ def test_many_eras_become_few_and_lose_nothing(
     names = count(registry, "name")
     fill(registry, 12)
     assert count(registry, "name") == names, "hints that are out of date hide nothing"
-
-
-def test_hints_say_where_a_key_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eras_sqlite, "SLOTS", 16)
-    hints = Hints()
-    hints.learn(1, [3])
-    hints.learn(256, [4, -1])  # has the code of era 1
-    assert [hints.ask(key) for key in (2, 3, 4, 20, 15)] == [0, 256, 256, 256, 256]
 
 
 def test_a_registry_of_the_version_before_keeps_its_entries(tmp_path: Path) -> None:

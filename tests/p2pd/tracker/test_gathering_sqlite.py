@@ -40,7 +40,7 @@ def put(gathering: Gathering, name: str, now: float, entries: int = 1) -> None:
 
 
 def test_a_rush_is_committed_after_a_second(database: Database) -> None:
-    gathering = Gathering(database, last)
+    gathering = Gathering(database, last, lambda: None)
     put(gathering, "a", 1.0)
     put(gathering, "b", 1.1)
     put(gathering, "c", 1.9)
@@ -54,7 +54,7 @@ def test_a_rush_is_committed_after_a_second(database: Database) -> None:
 
 def test_a_rush_is_committed_when_it_grows(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering_sqlite, "GATHER_ENTRIES", 3)
-    gathering = Gathering(database, last)
+    gathering = Gathering(database, last, lambda: None)
     put(gathering, "a", 1.0)
     put(gathering, "b", 1.1, 2)
     assert committed(database) == ["a", "last"]
@@ -64,7 +64,7 @@ def test_a_rush_is_committed_when_it_grows(database: Database, monkeypatch: pyte
 
 
 def test_what_is_alone_commits_what_was_gathered_and_takes_nothing_with_it(database: Database) -> None:
-    gathering = Gathering(database, last)
+    gathering = Gathering(database, last, lambda: None)
     put(gathering, "a", 1.0)
     put(gathering, "b", 1.1)
     with pytest.raises(sqlite3.IntegrityError), gathering.alone() as cursor:
@@ -76,7 +76,7 @@ def test_what_is_alone_commits_what_was_gathered_and_takes_nothing_with_it(datab
 
 
 def test_the_end_commits(database: Database) -> None:
-    gathering = Gathering(database, last)
+    gathering = Gathering(database, last, lambda: None)
     put(gathering, "a", 1.0)
     put(gathering, "b", 1.1)
     gathering.close()

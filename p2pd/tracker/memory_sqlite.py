@@ -17,6 +17,7 @@ from p2pd.tracker.crowds_sqlite import Crowds
 from p2pd.tracker.hints_sqlite import SLOTS, Hints
 from p2pd.tracker.known_sqlite import Known
 from p2pd.tracker.tiers_sqlite import Rises
+from p2pd.tracker.trigrams_sqlite import Shares
 
 Claim = tuple[bytes, bytes, int, int]
 """What a device says that a content is: content id, SHA-256, size, number of files."""
@@ -43,6 +44,7 @@ class Memory:
     def __init__(self, database: Database) -> None:
         self.rises = Rises()
         self.crowds = Crowds(database)
+        self.shares = Shares(database)
         self.known_names: Known[str] = Known()
         self.known_contents: Known[Claim] = Known()
         self.names = Hints()
@@ -56,14 +58,14 @@ class Memory:
             for era, rows in groupby(cursor.execute("SELECT era, id_head FROM content"), itemgetter(0)):
                 self.contents.learn(era, map(itemgetter(1), rows))
 
+    @property
+    def worn(self) -> str:
+        """Of which table the hints are full of what is gone; "" when there is none."""
+        return next((table for table in _TABLES if getattr(self, table).learned > WORN), "")
+
     def renew(self, cursor: Cursor, limit: int) -> int:
-        """Makes hints anew that are full of what is gone, so many rows at a time. Returns how many it looked at, and one at the end."""
-        if self._renewal is None:
-            worn = [table for table in _TABLES if getattr(self, table).learned > WORN]
-            if not worn:
-                return 0
-            self._renewal = _Renewal(worn[0])
-        at = self._renewal
+        """Makes worn hints anew, so many rows at a time. All changes must be committed. Returns how many it looked at, and one at last."""
+        at = self._renewal = self._renewal or _Renewal(self.worn)
         column, key = _TABLES[at.table]
         # what comes meanwhile has higher numbers, and is looked at in its turn
         rows = cursor.execute(

@@ -23,6 +23,7 @@ from p2pd.tracker.crowds_sqlite import Crowds
 from p2pd.tracker.hits_sqlite import LONE, LONE_COLUMNS, Held, Name, hit, serve
 from p2pd.tracker.numbers_sqlite import json_list
 from p2pd.tracker.search import BadCursor, Key, Page, Place, Query, claim_of, order, sort_key
+from p2pd.tracker.trigrams_sqlite import Shares
 from p2pd.tracker.windows_sqlite import ANY, LAST, REST, STEPS, Sources, Window
 from protocol.searching import rank_class, runs
 from protocol.tracker import Hit, Sort
@@ -47,24 +48,26 @@ class _Candidate:
         return self.content.row
 
 
-def search(database: Database, crowds: Crowds, query: Query, limit: int, now: float) -> Page:
+def search(database: Database, crowds: Crowds, shares: Shares, query: Query, limit: int, now: float) -> Page:
     """See Registry.search, for searches by words."""
-    return _Search(database, crowds, query, limit, now).page()
+    return _Search(database, crowds, Sources(query, shares), query, limit, now).page()
 
 
 class _Search:
     """One page being made."""
 
-    def __init__(self, database: Database, crowds: Crowds, query: Query, limit: int, now: float) -> None:
+    def __init__(
+        self, database: Database, crowds: Crowds, sources: Sources, query: Query, limit: int, now: float
+    ) -> None:
         self._database = database
         self._crowds = crowds
+        self._sources = sources
         self._texts: dict[int, Name] = {}  # names that were read for this page
         self._query = query
         self._terms = query.terms
         self._by_name = query.sort is Sort.NAME
         self._limit = limit
         self._now = now
-        self._sources = Sources(query)
         self._work = 0
         self._entries = hits_sqlite.ENTRIES
         self._told: set[int] = set()  # contents that belong to what was looked at for this page, or before it

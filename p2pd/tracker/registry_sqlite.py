@@ -238,7 +238,7 @@ class SqliteRegistry:
     def search(self, query: Query, limit: int, now: float) -> Page:
         """See Registry."""
         with _ours():
-            return search_sqlite.search(self._database, self._crowds, query, limit, now)
+            return search_sqlite.search(self._database, self._crowds, self._memory.shares, query, limit, now)
 
     def holders(self, content_id: bytes, besides: bytes, limit: int, now: float) -> Sequence[Card]:
         """See Registry."""
@@ -287,11 +287,14 @@ class SqliteRegistry:
                     (removed, removed < limit, hiding["id"]),
                 )
             else:
-                finished = eras_sqlite.merge(cursor, limit) or self._memory.renew(cursor, 20 * limit)
+                finished = eras_sqlite.merge(cursor, limit)
         if devices:
             self._crowds.devices_changed()
         self._entries -= removed
         self._devices -= devices
+        if not removed + devices + finished and self._memory.worn:
+            with self._change() as cursor:  # alone: what is not committed may come back
+                finished = self._memory.renew(cursor, 20 * limit)
         return removed + devices + finished
 
     def forget(self, device_id: bytes, now: float, limit: int) -> int:

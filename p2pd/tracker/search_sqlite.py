@@ -20,19 +20,20 @@ from p2pd.tracker.hits_sqlite import LIVE, LONE, LONE_COLUMNS, Held, held, hit
 from p2pd.tracker.numbers_sqlite import head, json_list
 from p2pd.tracker.registry import Card, Listing
 from p2pd.tracker.search import Page, Place, Query
+from p2pd.tracker.trigrams_sqlite import Shares
 from protocol.ids import CONTENT_ID_SIZE
 from protocol.limits import MAX_FILE
 from protocol.searching import fold
 from protocol.tracker import By, Hit
 
-SPARE = 8  # rows asked of an era beyond its share of a page
+SPARE = 3  # rows asked of an era beyond its share of a page
 ROWS = 2_000  # contents looked at for one page
 
 
-def search(database: Database, crowds: Crowds, query: Query, limit: int, now: float) -> Page:
+def search(database: Database, crowds: Crowds, shares: Shares, query: Query, limit: int, now: float) -> Page:
     """See Registry.search."""
     if query.by is By.TEXT:
-        return ranking_sqlite.search(database, crowds, query, limit, now)
+        return ranking_sqlite.search(database, crowds, shares, query, limit, now)
     return _KINDS[query.by](_Finder(database, crowds, query, limit, now))
 
 
@@ -79,6 +80,7 @@ class _Finder:
             (bytes.fromhex(after.text) or low, after.content),
             lambda row: (row["sha256"], row["id"]),
             lambda key: {"first": head(key[0]), "after": key[0], "row": key[1]},
+            few=True,
             last=head(high),
             low=low,
             high=high,
@@ -104,6 +106,7 @@ class _Finder:
                 "size": key[2],
                 "files": key[3],
             },
+            few=True,
             last=head(high),
             low=low,
             high=high,
@@ -157,9 +160,18 @@ class _Finder:
         start: tuple[Any, ...],
         key_of: Callable[[Any], tuple[Any, ...]],
         params_of: Callable[[Any], dict[str, Any]],
+        few: bool = False,
         **params: Any,
     ) -> list[Any]:
-        """The first rows of all eras in the order of their keys, behind `start`. Each era gives some, and more when they are used up."""
+        """The first rows of all eras in the order of their keys, behind `start`. Each era gives some, and more when they are used up.
+
+        `few`: there are hardly ever more than fit, so one query asks for all.
+        """
+        if few:
+            every, _, _ = sql.replace("era = :era", "era IN (SELECT id FROM era)").partition(" ORDER BY ")
+            found = self._rows(f"{every} LIMIT :step", step=self._most + 1, **params_of(start), **params)
+            if len(found) <= self._most:
+                return sorted(found, key=key_of)
 
         def of(era: int, step: int) -> Iterator[Any]:
             key = start

@@ -17,6 +17,7 @@ from p2pd.storage.sqlite import Database
 from p2pd.tracker import trigrams_sqlite
 from p2pd.tracker.search import Place, Query
 from p2pd.tracker.tiers_sqlite import TIERS, marked
+from p2pd.tracker.trigrams_sqlite import Shares
 from protocol.searching import runs
 
 NAMES = 1_000  # the most names of a class that are ranked in one go
@@ -61,7 +62,7 @@ Take = Callable[[Database, Window], tuple[list[int], int]]
 class Sources:
     """Which names may be of a class and tier: more than are, never fewer."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, shares: Shares) -> None:
         terms = query.terms
         words = [runs(word) for word in terms.words]
         given = [run for text in (*terms.phrases, terms.suffix) for run in runs(text)]
@@ -72,6 +73,7 @@ class Sources:
         # a word without punctuation is in the index exactly when it is whole
         self._plain = all(word == [text] for word, text in zip(words, terms.words, strict=True))
         self._trigrams = trigrams_sqlite.telling(query)
+        self._shares = shares
         self._all_whole = not any(words)  # punctuation and phrases are never anything else
         self._needles = [*terms.words, terms.suffix] if terms.suffix else list(terms.words)
         self.scanned = False
@@ -111,7 +113,7 @@ class Sources:
 
     def _by_trigrams(self, database: Database, window: Window) -> tuple[list[int], int]:
         if window.tier is None and len(self._trigrams) > 1:
-            some = trigrams_sqlite.match(trigrams_sqlite.rarest(database, self._trigrams))
+            some = trigrams_sqlite.match(self._shares.rarest(self._trigrams))
             names, more = _matching(database, "name_trigram", some, window)
             if not more and len(names) < NAMES:
                 return names, 0

@@ -10,7 +10,7 @@ from p2pd.storage.sqlite import MEMORY
 from p2pd.tracker import trigrams_sqlite, windows_sqlite
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.search import parse
-from p2pd.tracker.trigrams_sqlite import match, rarest, telling
+from p2pd.tracker.trigrams_sqlite import Shares, match, telling
 from protocol.tracker import By, Search, SearchTerms
 from tests.fakes.registry_contract import entry, find, join
 
@@ -38,13 +38,28 @@ def test_the_rarest_of_each_word_comes_first(
     registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [["com", "mmo"], ["are", "rar"], ["ord"]]
+    shares = Shares(registry._database)
     monkeypatch.setattr(trigrams_sqlite, "FEW", 0)
-    first, *rest = rarest(registry._database, words)
+    first, *rest = shares.rarest(words)
     assert first in ("are", "rar")
     assert rest == [], "nothing is expected to be left"
-    assert len(rarest(registry._database, [["com"], ["ord"]])) == 2
+    assert len(shares.rarest([["com"], ["ord"]])) == 2
     monkeypatch.setattr(trigrams_sqlite, "FEW", 1000)
-    assert len(rarest(registry._database, [["com"], ["ord"]])) == 1
+    assert len(shares.rarest([["com"], ["ord"]])) == 1
+
+
+def test_they_are_counted_once_until_there_are_more_names(
+    registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trigrams_sqlite, "FEW", 0)
+    shares = Shares(registry._database)
+    asked: list[str] = []
+    registry._database._connection.set_trace_callback(asked.append)
+    assert shares.rarest([["rar"], ["com"]]) == shares.rarest([["rar"], ["com"]]) == ["rar"]
+    assert sum("name_trigram" in sql for sql in asked if sql.startswith("SELECT rowid")) == 2
+    join(registry, 3, *(entry(number, f"rare things {number}") for number in range(110, 200)))
+    assert len(shares.rarest([["rar"], ["com"]])) == 2, "both are common now"
+    registry._database._connection.set_trace_callback(None)
 
 
 def test_what_was_left_out_is_compared(registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch) -> None:

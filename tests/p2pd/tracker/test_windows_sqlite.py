@@ -10,6 +10,7 @@ from p2pd.storage.sqlite import MEMORY
 from p2pd.tracker import windows_sqlite
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.search import Place, parse
+from p2pd.tracker.trigrams_sqlite import Shares
 from p2pd.tracker.windows_sqlite import ANY, BEGINNING, LAST, REST, STEPS, WHOLE, Sources, Window
 from protocol.tracker import By, Search, SearchTerms
 from tests.fakes.registry_contract import entry, join
@@ -29,7 +30,7 @@ def registry() -> Iterator[SqliteRegistry]:
 
 
 def given(registry: SqliteRegistry, message: Search, window: Window) -> set[str] | None:
-    take = Sources(parse(message)).of(window)
+    take = Sources(parse(message), Shares(registry._database)).of(window)
     if take is None:
         return None
     rows, _ = take(registry._database, window)
@@ -73,7 +74,7 @@ def test_short_words_are_looked_for_in_so_many_names(
     registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = parse(Search(0, By.TEXT, "ot"))
-    sources = Sources(query)
+    sources = Sources(query, Shares(registry._database))
     assert not sources.indexed
     take = sources.of(Window(REST * STEPS))
     assert take is not None

@@ -21,7 +21,7 @@ from p2pd.net.dealer import Link
 from protocol.tracker import Entry, Publish, publishes
 
 GROUP = 10  # devices that publish at a time
-PART = 50  # devices between two measurements of a fresh tracker
+PART = 100  # devices between two measurements of a fresh tracker
 QUIET = 0.03  # a tracker that uses less of a core than this has nothing left to do; sessions of 200 devices cost 0.01
 QUIET_SECONDS = (
     1.2  # measured over more than a second: that is how often it forgets, commits and folds its log

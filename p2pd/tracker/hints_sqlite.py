@@ -7,8 +7,8 @@ its era and a check of itself, at the first free place behind its own.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping
+from mmap import mmap
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class Hints:
     """Of one table. Keys are any numbers whose bits are evenly spread."""
 
     def __init__(self) -> None:
-        self._slots = array("H", bytes(2 * SLOTS))
+        self._slots = memoryview(mmap(-1, 2 * SLOTS)).cast("H")  # takes memory as it fills
         self._eras: dict[int, int] = {}  # the newest era with a code
         self.learned = 0
         """How many keys. None is ever forgotten: those of rows that are gone fill the table."""

@@ -1,6 +1,6 @@
 """A tracker with a million files: how fast does it take them, how fast does it find them, and what does it hold?
 
-    python bench/tracker.py                        1,000 devices with 1,000 files each: some three minutes
+    python bench/tracker.py                        1,000 devices with 1,000 files each: some six minutes
     python bench/tracker.py --devices 200          a fifth of it
     python bench/tracker.py --registry URL         the same with the registry at that address
     python bench/tracker.py --postgres --trackers 2

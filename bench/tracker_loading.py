@@ -21,7 +21,7 @@ from p2pd.net.dealer import Link
 from protocol.tracker import Entry, Publish, publishes
 
 GROUP = 10  # devices that publish at a time
-PART = 100  # devices between two measurements of a fresh tracker
+PART = 20  # devices between two measurements of a fresh tracker
 QUIET = 0.03  # a tracker that uses less of a core than this has nothing left to do; sessions of 200 devices cost 0.01
 QUIET_SECONDS = (
     1.2  # measured over more than a second: that is how often it forgets, commits and folds its log
@@ -83,7 +83,6 @@ async def publish(
     clients: Clients, links: list[Link], lists: list[list[Publish]], cpu: Callable[[], float]
 ) -> Taken:
     """The lists of devices, some at a time."""
-    await quiet(cpu)
     before, begun = cpu(), time.perf_counter()
     for at in range(0, len(links), GROUP):
         pairs = zip(links[at : at + GROUP], lists[at : at + GROUP], strict=True)
@@ -131,6 +130,7 @@ async def load(
     begun = time.perf_counter()
     links = await join(clients, devices)
     joining = time.perf_counter() - begun
+    await quiet(cpu)
     taken, beside = Taken(), Taken()
     for at in range(0, len(devices), PART):
         part = devices[at : at + PART]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import log10
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 300, 60, 40, 30
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 320, 60, 40, 44
 LINES = (
     ("cpu_us_per_file", "µs of CPU to take in a file", "#2563eb"),
+    ("fresh_us_per_file", "the same, meanwhile, at trackers that have none", "#93c5fd"),
     ("search_p50_ms", "ms of a search, p50", "#16a34a"),
     ("search_p99_ms", "ms of a search, p99", "#dc2626"),
 )
@@ -42,7 +43,8 @@ def draw(steps: list[dict[str, Any]]) -> str:
         line = " ".join(f"{x},{y}" for x, y in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in points]
-        parts.append(f'<text x="{LEFT + 10 + 190 * number}" y="18" fill="{colour}">{label}</text>')
+        x, y = LEFT + 10 + 300 * (number % 2), 16 + 16 * (number // 2)
+        parts.append(f'<text x="{x}" y="{y}" fill="{colour}">{label}</text>')
     parts.append(
         f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">files at the tracker</text></svg>'
     )

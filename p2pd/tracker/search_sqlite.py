@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import islice
+from json import dumps
 from typing import Any
 
 from p2pd.storage.sqlite import Database
@@ -28,6 +29,7 @@ from protocol.tracker import By, Hit
 
 SPARE = 3  # rows asked of an era beyond its share of a page
 ROWS = 2_000  # contents looked at for one page
+LAST = 2**62  # above any row
 
 
 def search(database: Database, crowds: Crowds, shares: Shares, query: Query, limit: int, now: float) -> Page:
@@ -119,15 +121,14 @@ class _Finder:
         )
 
     def by_all(self) -> Page:
-        after = self._query.after
-        rows = self._of_all_eras(
+        ordered, more = self._names()
+        rows = self._rows(
             "SELECT n.id, n.name, n.folded, n.tier, c.id AS content, c.content_id, c.sha256, c.size, c.files, c.holders,"
-            f" {LONE_COLUMNS} FROM name n CROSS JOIN label l ON l.name = n.id CROSS JOIN content c ON c.id = l.content{LONE}"
-            " WHERE n.era = :era AND (n.folded, n.name) >= (:folded, :name) AND (n.name <> :name OR l.content > :content)"
-            " ORDER BY n.folded, n.name, l.content LIMIT :step",
-            (fold(after.text), after.text, after.content),
-            lambda row: (row["folded"], row["name"], row["content"]),
-            lambda key: {"folded": key[0], "name": key[1], "content": key[2]},
+            f" {LONE_COLUMNS} FROM json_each(:names) j CROSS JOIN name n ON n.id = j.value CROSS JOIN label l ON l.name = n.id"
+            f" CROSS JOIN content c ON c.id = l.content{LONE} WHERE n.name <> :name OR l.content > :content LIMIT :most",
+            names=json_list(ordered),
+            name=self._query.after.text,
+            content=self._query.after.content,
         )
         homes: dict[tuple[str, int], int] = {}
         named: defaultdict[int, set[int]] = defaultdict(set)
@@ -147,7 +148,33 @@ class _Finder:
             matching = (row for row, _, folded, _ in content.names if terms.matches(folded))
             return bool(min(matching, default=0) == homes[place.text, content.row])
 
-        return self._page(found, here, lone=lone, named=named)
+        return self._page(found, here, lone=lone, named=named, more=more)
+
+    def _names(self) -> tuple[list[int], bool]:
+        """Rows of the names from where the last page ended, in order, enough for a page; and whether there are more."""
+        after = self._query.after.text
+        start = fold(after)
+        # Only the index is read here: of a hundred eras each must give some that another page tells. Names that fold to the same
+        # are few, and in no order.
+        keys = self._of_all_eras(
+            "SELECT folded, id FROM name WHERE era = :era AND (folded, id) > (:folded, :row) ORDER BY folded, id LIMIT :step",
+            (start, LAST),
+            lambda row: (row["folded"], row["id"]),
+            lambda key: {"folded": key[0], "row": key[1]},
+        )
+        more = len(keys) == self._most
+        edges = {start, keys[-1]["folded"]} if more else {start}
+        names = self._database.query(
+            "SELECT n.folded, n.name, n.id FROM json_each(?) j CROSS JOIN name n ON n.id = j.value",
+            (json_list(row["id"] for row in keys if row["folded"] not in edges),),
+        )
+        names += self._database.query(
+            "SELECT n.folded, n.name, n.id FROM json_each(?) j CROSS JOIN era r CROSS JOIN name n ON n.era = r.id AND n.folded = j.value",
+            (dumps(list(edges)),),
+        )
+        return [
+            row for folded, name, row in sorted(map(tuple, names)) if (folded, name) >= (start, after)
+        ], more
 
     # -- pages ----------------------------------------------------------------------------------------------
 
@@ -198,11 +225,15 @@ class _Finder:
         first: Iterable[str] = (),
         lone: Mapping[int, Held | None] = {},
         named: Mapping[int, set[int]] = {},
+        more: bool = False,
     ) -> Page:
-        """Those of the rows (content, size, place after it) that fit and are served; `first`: names to put in front; `lone`: contents
-        that need not be looked up, None for those that nobody serves; `named`: the names by which they were found."""
+        """Those of the rows (content, size, place after it) that fit and are served.
+
+        `first`: names to put in front; `lone`: contents that need not be looked up, None for those that nobody serves; `named`: the
+        names by which they were found; `more`: there are more than these, however few they are.
+        """
         fitting = [(row, place) for row, size, place in rows if self._query.fits(size)]
-        last = rows[-1][2] if len(rows) == self._most else None
+        last = rows[-1][2] if rows and (more or len(rows) == self._most) else None
         items: list[tuple[Hit, Place]] = []
         step = self._limit + 1
         entries, before = hits_sqlite.ENTRIES, Place()

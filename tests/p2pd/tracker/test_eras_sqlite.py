@@ -59,6 +59,17 @@ def test_all_eras_are_searched_in_order(registry: SqliteRegistry) -> None:
     assert len(registry.members(b"\xfa" * 32, b"", 99, 0.0)) == 9
 
 
+def test_names_that_fold_to_the_same_are_listed_in_order_however_many(registry: SqliteRegistry) -> None:
+    spellings = [f"{a}{b}{c}{d}{e}" for a in "aA" for b in "bB" for c in "cC" for d in "dD" for e in "eE"]
+    for number, name in enumerate(reversed(spellings), 1):
+        join(registry, number, entry(number, name), entry(100 + number, f"{name}s"))
+    join(registry, 99, entry(98, "abcd"), entry(99, "b"))
+    for page in (1, 2, 30, 200):  # a page may be smaller than what folds to the same
+        names = [hit.names[0] for hit in find(registry, by=By.ALL, page=page)]
+        plural = [f"{name}s" for name in spellings]
+        assert names == ["abcd", *sorted(spellings), *sorted(plural), "b"]
+
+
 def test_digests_that_begin_alike_come_in_order_from_all_eras(registry: SqliteRegistry) -> None:
     ends = [3, 9, 1, 7, 5, 2, 8, 6, 4]
     for who, end in enumerate(ends, 1):

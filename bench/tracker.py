@@ -20,10 +20,12 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import watched
 from common import MIB, ROOT, Daemon, describe, machine, memory, percentile
 from tracker_clients import Clients
 from tracker_costs import devices, everything
@@ -51,6 +53,7 @@ class Bench:
     def __init__(self, asked: argparse.Namespace, base: Path) -> None:
         self.asked = asked
         self.base = base
+        self.seen = base / "seen.json"
         self.data = Data(asked.seed, asked.files, not asked.no_usr)
         self.searching = Searching(asked, self.data, self.cpu)
         secret = base / "secret.txt"
@@ -66,12 +69,12 @@ class Bench:
         """The first."""
         return self.trackers[0]
 
-    def start(self, name: str) -> Daemon:
+    def start(self, name: str, program: Sequence[str] = ("-m", "p2pd")) -> Daemon:
         """A tracker, with whatever its home holds."""
         words = ["tracker", "--listen", self.asked.listen, "--password-file", "secret.txt"]
         if self.asked.registry:
             words += ["--registry", self.asked.registry]
-        return Daemon(name, words, self.base)
+        return Daemon(name, words, self.base, program)
 
     @property
     def pid(self) -> int:
@@ -160,16 +163,38 @@ class Bench:
         }
         clients.stop()
 
+    def watch(self) -> Clients:
+        """The tracker starts again, as one that notes when it answers (where there is one)."""
+        if not self.asked.registry:
+            self.tracker.stop()
+            self.trackers[0] = self.start("tracker", [watched.__file__, str(self.seen)])
+        return self.clients()
+
+    def at_the_tracker(self) -> dict[str, float]:
+        """Of the searches: from the question's way into the asker's socket to the answer's way into the tracker's."""
+        if self.asked.registry:
+            return {}
+        watched.ask(self.pid, self.seen)
+        times = watched.answered_after(self.seen, self.searching.asked_at)
+        return {
+            "at_tracker_searches": len(times),
+            "at_tracker_p50_ms": percentile(times, 0.5),
+            "at_tracker_p99_ms": percentile(times, 0.99),
+        }
+
     async def run(self) -> None:
         """Everything in turn."""
         clients = self.clients()
         await self.load(clients)
-        self.results |= await self.searching.search(clients)
-        self.results |= await devices(self.tracker, clients, self.asked.announcing, self.cpu)
-        clients.stop()
         self.results["rss_mib"] = memory(self.pid) / MIB
         self.results["peak_mib"] = memory(self.pid, "VmHWM") / MIB
+        clients.stop()
         await self.restart()
+        clients = self.watch()
+        self.results |= await self.searching.search(clients)
+        self.results |= self.at_the_tracker()
+        self.results |= await devices(self.tracker, clients, self.asked.announcing, self.cpu)
+        clients.stop()
         if not self.asked.no_all:
             self.results |= everything(self.tracker, self.base, self.cpu)
         self.results["database_mib"] = self.size() / MIB

@@ -30,6 +30,15 @@ EPOCH = b"bench--1"
 SECONDS = 120.0
 
 
+def _key(number: int) -> DeviceKey:
+    return DeviceKey.from_seed(Random(f"device {number}").randbytes(32))
+
+
+def device_id(number: int) -> bytes:
+    """Of the device with this number."""
+    return _key(number).device_id
+
+
 class _From(str):
     """`SOURCE:0;HOST`: libzmq's way to say from which address to dial. The colon is none of an IPv6 literal."""
 
@@ -50,8 +59,7 @@ class Clients:
 
     async def connect(self, number: int) -> Link:
         """A session as this device; tries again while the tracker takes no more handshakes."""
-        seed = Random(f"device {number}").randbytes(32)
-        identity = Identity(self._keys, DeviceKey.from_seed(seed), Info("p2pd/bench", 8001), os.urandom)
+        identity = Identity(self._keys, _key(number), Info("p2pd/bench", 8001), os.urandom)
         deadline = time.monotonic() + SECONDS
         loop = asyncio.get_running_loop()
         while True:

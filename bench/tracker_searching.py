@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from common import percentile
-from tracker_clients import EPOCH, Clients
+from tracker_clients import EPOCH, Clients, device_id
 from tracker_data import WORDS_ASKED, Data, question
 
 from p2pd.net.dealer import Link
 from protocol.tracker import By, Hits, Publish, SearchTerms
+
+FIRST = 1_000_000  # the number of the first device that only asks
 
 
 class Searching:
@@ -24,6 +26,8 @@ class Searching:
         self.data = data
         self.cpu = cpu
         self.rng = Random(asked.seed)
+        self.asked_at: dict[tuple[str, int], float] = {}
+        """When each question was sent, by device and number, for bench/watched.py."""
 
     def questions(self) -> Iterator[tuple[str, SearchTerms]]:
         """Searches of all kinds, mixed, for ever."""
@@ -35,9 +39,9 @@ class Searching:
 
     async def searchers(self, clients: Clients) -> list[Link]:
         """Sessions of devices that only ask."""
-        links = [await clients.connect(1_000_000)]
+        links = [await clients.connect(FIRST)]
         return links + await asyncio.gather(
-            *(clients.connect(1_000_000 + n) for n in range(1, self.asked.searches // 4 + 8))
+            *(clients.connect(FIRST + n) for n in range(1, self.asked.searches // 4 + 8))
         )
 
     async def probe(self, clients: Clients) -> list[float]:
@@ -66,10 +70,13 @@ class Searching:
         times: dict[str, list[float]] = {kind: [] for kind in WORDS_ASKED}
         hits = dict.fromkeys(WORDS_ASKED, 0)
 
+        numbers = {link: FIRST + number for number, link in enumerate(links)}
+
         async def one(link: Link, kind: str, message: SearchTerms) -> None:
-            begun = time.perf_counter()
+            begun = time.monotonic()
             reply = await clients.ask(link, message)
-            times[kind].append(time.perf_counter() - begun)
+            times[kind].append(time.monotonic() - begun)
+            self.asked_at[device_id(numbers[link]).hex(), reply.req] = begun
             hits[kind] += len(reply.items)
 
         cpu, begun = self.cpu(), time.perf_counter()

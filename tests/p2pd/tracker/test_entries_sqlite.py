@@ -115,3 +115,27 @@ def test_what_is_listed_again_and_again_is_looked_up_once_and_forgotten_with_its
         entries_sqlite.add(cursor, 1, 1, [entry(1, "alpha")], False, memory)
     assert table(database, "content, name FROM entry") == [(3, 3)]
     assert table(database, "id, holders FROM content") == [(3, 1)]
+
+
+def test_names_of_all_kinds_are_known_again(database: Database) -> None:
+    names = [
+        'a "quoted" one',
+        "back\\slash \\u0041",
+        "漢字 ß ŉ",
+        "smile 😀.txt",
+        "tab\tand more",
+        "'; --",
+        "x" * 250,
+        "1",
+        "1.0",
+        "null",
+    ]
+    entries = [entry(number, name) for number, name in enumerate(names)]
+    with database.transaction() as cursor:
+        for device in (1, 2, 3):  # with a memory of its own each, so that all of them are looked up
+            memory = Memory(database)
+            memory.names.learn(1, map(hash, names))
+            entries_sqlite.add(cursor, device, 1, entries, False, memory)
+        assert len(table(database, "id FROM name")) == len(names)
+        gone = [Gone(bytes([number]) * 32, name) for number, name in enumerate(names)]
+        assert entries_sqlite.remove(cursor, 2, gone, memory) == [1] * len(names)

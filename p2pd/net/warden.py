@@ -299,10 +299,11 @@ class Warden:
 
 
 def resident_octets() -> int:
-    """What this process holds in memory (proc(5), statm); 0 where nobody tells."""
+    """What this process holds in memory, files that it mapped left out (proc(5), statm); 0 where nobody tells."""
     try:
         with open("/proc/self/statm", "rb") as stream:
-            return int(stream.read().split()[1]) * mmap.PAGESIZE
+            _, resident, shared, *_ = stream.read().split()
+            return (int(resident) - int(shared)) * mmap.PAGESIZE
     except (OSError, ValueError, IndexError):
         return 0
 

@@ -16,7 +16,7 @@ from p2pd.storage.root import StorageError
 from p2pd.storage.sqlite import MEMORY, Database
 
 GATHER_SECONDS = 1.0
-GATHER_ENTRIES = 10_000
+GATHER_ENTRIES = 10_000  # what the full-text indexes hold of so many stays in the caches of a processor
 
 
 class Gathering:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,5 +98,15 @@ def test_a_look_at_all_goes_in_slices_with_short_pauses(monkeypatch: pytest.Monk
         server.close()
 
 
-def test_this_process_holds_something() -> None:
-    assert warden_module.resident_octets() > 1 << 20
+def test_what_this_process_holds_is_its_own(tmp_path: Path) -> None:
+    before = warden_module.resident_octets()
+    assert before > 1 << 20
+    size = 64 << 20
+    path = tmp_path / "mapped"
+    path.write_bytes(bytes(size))
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), size, prot=mmap.PROT_READ) as mapped:
+        assert sum(mapped[at] for at in range(0, size, mmap.PAGESIZE)) == 0
+        assert warden_module.resident_octets() < before + size // 2, "a file that was read is not held"
+        held = bytearray(b"1") * size
+        assert warden_module.resident_octets() > before + size // 2
+        assert len(held) == size

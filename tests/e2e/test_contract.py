@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shlex
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from p2pctl import cli
 from p2pctl.render import View
 from p2pd.cli import parser as daemon_parser
 from tests.e2e.conftest import SHAPES, Main
+from tests.fakes.frozen import frozen
 from tests.fakes.processes import Daemon, Result, make_file
 from tests.fakes.schemas import validate_line
 from tests.test_schemas import WITHOUT_DOCUMENT
@@ -276,9 +275,8 @@ def test_a_daemon_that_hangs(stage: dict[str, Daemon], run: Main, tmp_path: Path
     lines = {line.split()[1]: line.partition(": ")[2] for line in LIFE.strip().splitlines()}
     places = dict.fromkeys(("file", "dir", "folder", "target", "lines"), str(tmp_path))
     places |= {"name": "name", "folder_name": "folder", "transfer": "t-1"}
-    os.kill(bob.pid, signal.SIGSTOP)
-    try:
-        for command in lines.keys() - ALONE:
+    with frozen(bob.pid):
+        for command in (word for word in lines if word not in ALONE):
             words = [word.format_map(places) for word in shlex.split(lines[command])]
             began = time.monotonic()
             result = run(bob, "--json", "--timeout", "0.1", *words)
@@ -289,8 +287,6 @@ def test_a_daemon_that_hangs(stage: dict[str, Daemon], run: Main, tmp_path: Path
             assert (result.status, result.error["code"]) == (6, "timeout"), (words, result)
             # events are an answer without an end: what came until then is one, and `next` where to go on
             assert not result.out or command == "events", (words, result)
-    finally:
-        os.kill(bob.pid, signal.SIGCONT)
     assert run(bob, "ping", "--wait-daemon", "20").status == 0
 
 
@@ -318,7 +314,9 @@ def test_no_option_takes_a_secret() -> None:
 
 def test_a_ban_by_hand_is_told(stage: dict[str, Daemon], run: Main) -> None:
     bob = stage["bob"].connected()
+    asked = ("--json", "events", "--kind", "peer.banned")
+    before = run(bob, *asked, "--no-follow").document["next"]
     run(bob, "ban", "198.51.100.0/24", "--for", "1h")
-    [told] = run(bob, "--json", "events", "--since", "0", "--kind", "peer.banned", "--count", "1").items
+    [told] = run(bob, *asked, "--since", before, "--count", "1").items
     run(bob, "unban", "198.51.100.0/24")
     assert (told["subject"], told["cause"], told["duration_s"]) == ("198.51.100.0/24", "hand", 3600)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.frozen import freeze, thaw
 from tests.fakes.processes import Daemon, Swarm, make_file, until
 
 Follow = Callable[..., "subprocess.Popen[str]"]
@@ -92,7 +92,7 @@ def test_a_reader_that_stops_holds_up_nobody_and_is_told_what_it_missed(swarm: S
     assert reader.stdout is not None
     bob.call("queue", max_active=999)
     assert json.loads(reader.stdout.readline())["max_active"] == 999
-    os.kill(reader.pid, signal.SIGSTOP)
+    freeze(reader.pid)
     before = bob.peak_memory()
     client = bob.client(60.0)
     try:
@@ -101,7 +101,7 @@ def test_a_reader_that_stops_holds_up_nobody_and_is_told_what_it_missed(swarm: S
     finally:
         client.close()
     assert bob.peak_memory() - before < 40 << 20
-    os.kill(reader.pid, signal.SIGCONT)
+    thaw(reader.pid)
     # What was on its way when it stopped comes first.
     gap = json.loads(reader.stdout.readline())
     while gap["kind"] == "queue.changed":

@@ -18,6 +18,7 @@ import pytest
 from p2pctl.exitcodes import BROKEN_PIPE, INTERRUPTED, TERMINATED
 from protocol.errors import EXIT_STATUS
 from tests.e2e.test_verify import rot
+from tests.fakes.frozen import frozen
 from tests.fakes.processes import ROOT, Daemon, Result, Swarm, make_file, until, write_password
 from tests.fakes.schemas import validate_line, validate_run
 
@@ -118,11 +119,8 @@ def another_user(stage: Stage) -> Result:
 
 
 def hangs(stage: Stage) -> Result:
-    stage.alone.process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
-    try:
+    with frozen(stage.alone.pid):
         return stage.alone.ctl("--json", "--timeout", "0.5", "status")
-    finally:
-        stage.alone.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
 
 
 Situation = Callable[[Stage], Result]
@@ -212,11 +210,8 @@ def test_a_daemon_that_hangs_in_the_middle_of_an_answer(stage: Stage) -> None:
         read = process.stdout
         assert read is not None
         until(lambda: stage.bob.status()["peer"]["streams"], 10.0, "the stream is under way")
-        os.kill(stage.bob.pid, signal.SIGSTOP)
-        try:
+        with frozen(stage.bob.pid):
             out, err = process.communicate(timeout=20)
-        finally:
-            os.kill(stage.bob.pid, signal.SIGCONT)
     assert process.returncode == 6
     assert len(out) < SIZE
     assert validate_line(err.splitlines()[-1])["code"] == "timeout"

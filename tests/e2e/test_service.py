@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.frozen import frozen
 from tests.fakes.processes import Daemon, Swarm, until
 from tests.fakes.supervised import Manager
 
@@ -52,12 +53,11 @@ def test_a_manager_hears_the_whole_life(swarm: Swarm) -> None:
         assert ready["STATUS"].startswith("peer on 127.0.0.1:")
         for _ in range(3):
             manager.until(WATCHDOG="1")
-        os.kill(daemon.pid, signal.SIGSTOP)
-        manager.socket.settimeout(SHORT)
-        with pytest.raises(TimeoutError):
-            manager.until(WATCHDOG="never")  # hears what was sent before it stood still, then nothing
-        manager.socket.settimeout(20.0)
-        os.kill(daemon.pid, signal.SIGCONT)
+        with frozen(daemon.pid):
+            manager.socket.settimeout(SHORT)
+            with pytest.raises(TimeoutError):
+                manager.until(WATCHDOG="never")  # hears what was sent before it stood still, then nothing
+            manager.socket.settimeout(20.0)
         manager.until(WATCHDOG="1")
         assert daemon.end() == 0
         heard = manager.until(STOPPING="1")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from pathlib import Path
 
 from protocol.limits import MIB
+from tests.fakes.frozen import freeze, thaw
 from tests.fakes.processes import Daemon, Swarm, make_file, sha256, until
 
 SOON = 5.0  # seconds within which everything goes on
@@ -72,7 +72,7 @@ def test_one_that_is_silent_or_dead_holds_up_nobody(swarm: Swarm) -> None:
     bob.received(transfer, 1)
     one = trackers[0].process
     assert one is not None
-    one.send_signal(signal.SIGSTOP)
+    freeze(one.pid)
     took = []
     for _ in range(2):
         began = time.monotonic()
@@ -86,7 +86,7 @@ def test_one_that_is_silent_or_dead_holds_up_nobody(swarm: Swarm) -> None:
     began = time.monotonic()
     bob.finish(bob.begin("small.bin", folder))
     assert time.monotonic() - began < SOON
-    one.send_signal(signal.SIGCONT)
+    thaw(one.pid)
     until(lambda: not bob.ctl("--json", "search", "small").document["partial"], 15, "it is asked again")
     trackers[0].kill()
     began = time.monotonic()

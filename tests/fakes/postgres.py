@@ -24,6 +24,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.fakes.frozen import freeze, thaw
+
 PORT = 5432  # part of the name of the socket, no port of TCP
 PAUSE = 0.02
 START_SECONDS = 30.0
@@ -135,13 +137,15 @@ class Server:
 
     def freeze(self) -> None:
         """Nothing of it runs any more, but the connections stay: a server that hangs."""
-        for pid in reversed(self.pids):
-            os.kill(pid, signal.SIGSTOP)
+        *_, own = self.pids
+        freeze(own)  # from now on it neither starts others nor forgets those that end
+        for pid in self.pids[:-1]:
+            freeze(pid)
 
     def thaw(self) -> None:
         """It goes on."""
         for pid in self.pids:
-            os.kill(pid, signal.SIGCONT)
+            thaw(pid)
 
     def url(self, database: str) -> str:
         """The address of a database."""

@@ -1,7 +1,8 @@
-"""What tests of several packages share: one PostgreSQL server for all of them, started by the first that asks."""
+"""What tests of several packages share: one PostgreSQL server for all of them, started by the first that asks; Ctrl-C means something."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,3 +15,8 @@ def postgres() -> Iterator[fake.Server]:
     """A running server; skipped where PostgreSQL is not installed."""
     with fake.running() as server:
         yield server
+
+
+def pytest_configure() -> None:
+    """A shell starts what it puts into the background with SIGINT ignored, and whatever a test starts would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

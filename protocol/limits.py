@@ -101,6 +101,7 @@ REQUEST_SECONDS = 60.0  # silence of a source with open block requests: 1 MiB at
 MAX_DEVICES = 10_000
 MAX_FILES_PER_DEVICE = 250_000  # a folder of the most entries, and some; twenty such devices fill a tracker
 MAX_FILES = 5_000_000
+MAX_CLAIMS = 4  # of one device about one content: one can be true, and all are read when it is looked up
 ANNOUNCE_LIFETIME = 15 * 60.0  # a device not heard of for so long is gone
 ANNOUNCE_REFRESH = 5 * 60.0  # with jitter
 ANNOUNCE_SECONDS_MIN = 10.0  # one announce per session in this time

@@ -7,11 +7,13 @@ trackers may make at the same time are made in one order, that of their keys, so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from p2pd.tracker.candidates_postgres import lexemes
 from p2pd.tracker.postgres import Cursor
+from protocol.limits import MAX_CLAIMS
 from protocol.searching import fold
 from protocol.tracker import Entry, Gone
 
@@ -29,8 +31,11 @@ def add(
     """See entries_sqlite.add."""
     if not entries:
         return 0, 0
+    contents, known = _contents(cursor, device, sorted({_claim(entry) for entry in entries}))
+    entries = [entry for entry in entries if _claim(entry) in contents]
+    if not entries:
+        return 0, 0
     names = _names(cursor, sorted({entry.name for entry in entries}))
-    contents, known = _contents(cursor, sorted({_claim(entry) for entry in entries}))
     dates = {(names[e.name], contents[_claim(e)]): e.added_at for e in entries}
     rows = sorted((name, content, date) for (name, content), date in dates.items())
     columns = [list(column) for column in zip(*rows, strict=True)]
@@ -166,10 +171,13 @@ def _find_names(cursor: Cursor, names: Iterable[str]) -> dict[str, int]:
 
 def _raise_tiers(cursor: Cursor, pairs: Sequence[tuple[int, int]]) -> None:
     """Notes with these names how many entries their contents have, up to where it makes a difference."""
+    names, contents = zip(*pairs, strict=True)
+    # Each content is counted once, along an index and only so far: one may have a hundred thousand names.
     rows = cursor.execute(
-        "SELECT p.name, (SELECT COUNT(*) FROM (SELECT 1 FROM entry e WHERE e.content = p.content LIMIT %s) x), n.tier"
-        f" FROM {_PAIRS} AS p (name, content) JOIN name n ON n.id = p.name",
-        (POPULAR[-1], *([list(column) for column in zip(*pairs, strict=True)])),
+        "WITH c AS MATERIALIZED (SELECT d.content, (SELECT COUNT(*) FROM"
+        " (SELECT 1 FROM entry e WHERE e.content = d.content ORDER BY e.name LIMIT %s) x) FROM unnest(%s::bigint[]) AS d (content))"
+        f" SELECT p.name, c.count, n.tier FROM {_PAIRS} AS p (name, content) JOIN c USING (content) JOIN name n ON n.id = p.name",
+        (POPULAR[-1], list(set(contents)), list(names), list(contents)),
     ).fetchall()
     higher: dict[int, int] = {}
     for name, count, tier in rows:
@@ -184,9 +192,13 @@ def _raise_tiers(cursor: Cursor, pairs: Sequence[tuple[int, int]]) -> None:
         )
 
 
-def _contents(cursor: Cursor, claims: Sequence[Claim]) -> tuple[dict[Claim, int], set[int]]:
-    """The rows of all, and those that were there before."""
-    rows = _find_contents(cursor, claims)
+def _contents(cursor: Cursor, device: int, claims: Sequence[Claim]) -> tuple[dict[Claim, int], set[int]]:
+    """The rows of all but those that are too many, and those that were there before."""
+    found = _find_contents(cursor, claims)
+    count = Counter(claim[0] for claim in found.keys() | set(claims))
+    beyond = _surplus(cursor, device, [claim for claim in claims if count[claim[0]] > MAX_CLAIMS], found)
+    claims = [claim for claim in claims if claim not in beyond]
+    rows = {claim: found[claim] for claim in claims if claim in found}
     known = set(rows.values())
     missing = [claim for claim in claims if claim not in rows]
     if missing:
@@ -198,16 +210,39 @@ def _contents(cursor: Cursor, claims: Sequence[Claim]) -> tuple[dict[Claim, int]
         ).fetchall()
         rows.update({tuple(row[:4]): row[4] for row in made})
         if len(made) < len(missing):
-            rows.update(_find_contents(cursor, [claim for claim in missing if claim not in rows]))
+            found = _find_contents(cursor, [claim for claim in missing if claim not in rows])
+            rows.update({claim: found[claim] for claim in missing if claim in found})
     return rows, known
 
 
-def _find_contents(cursor: Cursor, claims: Sequence[Claim]) -> dict[Claim, int]:
+def _surplus(cursor: Cursor, device: int, claims: Sequence[Claim], rows: Mapping[Claim, int]) -> set[Claim]:
+    """Those claims that a device may not make any more. `rows`: of all claims about their contents that are there."""
+    if not claims:
+        return set()
+    contents = {claim[0] for claim in claims}
+    there = {row: claim for claim, row in rows.items() if claim[0] in contents}
+    mine = cursor.execute(
+        "SELECT c.id FROM unnest(%s::bigint[]) AS c (id)"
+        " WHERE EXISTS (SELECT 1 FROM entry e WHERE e.content = c.id AND e.device = %s)",
+        (list(there), device),
+    ).fetchall()
+    listed = {there[row] for (row,) in mine}
+    count = Counter(claim[0] for claim in listed)
+    beyond = set()
+    for claim in claims:
+        if claim in listed:
+            continue
+        if count[claim[0]] < MAX_CLAIMS:
+            count[claim[0]] += 1
+        else:
+            beyond.add(claim)
+    return beyond
+
+
+def _find_contents(cursor: Cursor, claims: Iterable[Claim]) -> dict[Claim, int]:
+    """The rows of all claims that anybody makes about their contents."""
     found = cursor.execute(
-        "SELECT c.content_id, c.sha256, c.size, c.files, c.id"
-        f" FROM {_CLAIMS} AS n (content_id, sha256, size, files)"
-        " JOIN content c ON c.content_id = n.content_id AND c.sha256 = n.sha256"
-        " AND c.size = n.size AND c.files = n.files",
-        [list(column) for column in zip(*claims, strict=True)],
+        "SELECT content_id, sha256, size, files, id FROM content WHERE content_id = ANY (%s)",
+        (list({claim[0] for claim in claims}),),
     ).fetchall()
     return {(row[0], row[1], row[2], row[3]): row[4] for row in found}

@@ -17,6 +17,7 @@ from p2pd.tracker.hints_sqlite import ANY
 from p2pd.tracker.memory_sqlite import Claim, Memory
 from p2pd.tracker.numbers_sqlite import head
 from p2pd.tracker.tiers_sqlite import tier_of, unindex, words
+from protocol.limits import MAX_CLAIMS
 from protocol.searching import fold
 from protocol.tracker import Entry, Gone
 
@@ -33,14 +34,19 @@ def add(
     one.
 
     `has_old`: the device has entries of other generations. What is in this generation already is left as it is. `memory` learns of all.
+    Claims about one content beyond protocol.limits.MAX_CLAIMS of a device are left out, with their entries.
     """
     if not entries:
         return 0, 0
     first_name, first_content = _next(cursor, "name"), _next(cursor, "content")
     era = eras_sqlite.newest(cursor, first_name, first_content)
+    contents, known, surplus = _contents(cursor, device, entries, era, first_content, memory)
+    if surplus:
+        entries = [e for e in entries if (e.content_id, e.sha256, e.size, e.files) in contents]
+        if not entries:
+            return 0, 0
     names, news = _names(cursor, entries, era, first_name, memory)
     _index(cursor, news)
-    contents, known = _contents(cursor, entries, era, first_content, memory)
     dates = {(contents[e.content_id, e.sha256, e.size, e.files], names[e.name]): e.added_at for e in entries}
     raised = 0
     if has_old:
@@ -172,21 +178,22 @@ def _index(cursor: Cursor, new: Sequence[tuple[int, str]]) -> None:
 
 
 def _contents(
-    cursor: Cursor, entries: Sequence[Entry], era: int, first: int, memory: Memory
-) -> tuple[dict[Claim, int], dict[int, int]]:
-    """The rows of all contents; and of those that were there before, their holders."""
+    cursor: Cursor, device: int, entries: Sequence[Entry], era: int, first: int, memory: Memory
+) -> tuple[dict[Claim, int], dict[int, int], bool]:
+    """The rows of all contents; of those that were there before, their holders; and whether some were left out, which were too many."""
     claims = {(one.content_id, one.sha256, one.size, one.files): one.added_at for one in entries}
     rows = memory.known_contents.find(claims)
     known = {row: memory.known_contents.holders[row] for row in rows.values()}
     heads = {claim: head(claim[0]) for claim in claims if claim not in rows}
     places = memory.contents.ask(heads)
+    met: dict[int, tuple[Claim, int, int]] = {}
 
     def look(sql: str, where: object) -> None:
         for row, content_id, sha256, size, files, holders in cursor.execute(sql, (dumps(where),)).fetchall():
             claim = (content_id, sha256, size, files)
+            met[row] = claim, head(content_id), holders
             if claim in places:
                 rows[claim], known[row] = row, holders
-                memory.known_contents.keep(claim, row, holders)
 
     columns = "c.id, c.content_id, c.sha256, c.size, c.files, c.holders"
     if some := {heads[claim]: place for claim, place in places.items() if place != ANY}:
@@ -202,6 +209,20 @@ def _contents(
             list(more),
         )
     new = [claim for claim in claims if claim not in rows]
+    count = Counter(key for _, key, _ in met.values())
+    count.update(heads[claim] for claim in new)
+    surplus: set[Claim] = set()
+    if max(count.values(), default=0) > MAX_CLAIMS:
+        many = {claim: key for claim in claims if count[key := head(claim[0])] > MAX_CLAIMS}
+        surplus = _surplus(cursor, device, many, rows)
+        for claim in surplus & rows.keys():
+            del known[rows.pop(claim)]
+        new = [claim for claim in new if claim not in surplus]
+    for row, (claim, key, holders) in met.items():
+        if count[key] > 1:  # whoever lists one of several claims has to be looked at
+            memory.known_contents.forget([row])
+        elif claim in places:
+            memory.known_contents.keep(claim, row, holders)
     cursor.executemany(
         "INSERT INTO content VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
         [
@@ -211,7 +232,31 @@ def _contents(
     )
     memory.contents.learn(era, (heads[claim] for claim in new))
     rows |= {claim: row for row, claim in enumerate(new, first)}
-    return rows, known
+    return rows, known, bool(surplus)
+
+
+def _surplus(
+    cursor: Cursor, device: int, heads: Mapping[Claim, int], rows: Mapping[Claim, int]
+) -> set[Claim]:
+    """Those claims, each with its head, that a device may not make any more. `rows`: of those that are there already.
+
+    Counted for heads, not for ids: contents whose heads are equal are looked at together.
+    """
+    beyond = set()
+    listed: dict[int, set[object]] = {}
+    for claim, key in heads.items():
+        if key not in listed:
+            mine = cursor.execute(
+                "SELECT c.id FROM era r CROSS JOIN content c ON c.era = r.id AND c.id_head = ? WHERE EXISTS"
+                " (SELECT 1 FROM entry e INDEXED BY entry_device WHERE e.device = ? AND e.content = c.id)",
+                (key, device),
+            )
+            listed[key] = {row for (row,) in mine}
+        if len(listed[key]) < MAX_CLAIMS:
+            listed[key].add(rows.get(claim, claim))
+        elif rows.get(claim) not in listed[key]:
+            beyond.add(claim)
+    return beyond
 
 
 def _held(

@@ -1,4 +1,4 @@
-"""The registry in one SQLite file: devices, shares and leases. Finding is search_sqlite.py.
+"""The registry in one SQLite file: devices, shares and leases. Finding is search_sqlite.py and sources_sqlite.py.
 
 The rule: a call is kept whole or not at all, and none costs more than its own message or `limit`, however many entries
 there are. A listing that replaces another becomes visible entry by entry and hides the old one with a single
@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 from p2pd.net.bans import Ban
 from p2pd.storage.sqlite import Database, load_migrations
-from p2pd.tracker import entries_sqlite, eras_sqlite, search_sqlite
+from p2pd.tracker import entries_sqlite, eras_sqlite, search_sqlite, sources_sqlite
 from p2pd.tracker.gathering_sqlite import Gathering
 from p2pd.tracker.mapping_sqlite import Mapping
 from p2pd.tracker.memory_sqlite import Memory
@@ -243,12 +243,12 @@ class SqliteRegistry:
     def holders(self, content_id: bytes, besides: bytes, limit: int, now: float) -> Sequence[Card]:
         """See Registry."""
         with _ours():
-            return search_sqlite.holders(self._database, content_id, besides, limit, now)
+            return sources_sqlite.holders(self._database, content_id, besides, limit, now)
 
     def members(self, content_id: bytes, after: bytes, limit: int, now: float) -> Sequence[Listing]:
         """See Registry."""
         with _ours():
-            return search_sqlite.members(self._database, content_id, after, limit, now)
+            return sources_sqlite.members(self._database, content_id, after, limit, now)
 
     # -- forgetting ---------------------------------------------------------------------------------------
 

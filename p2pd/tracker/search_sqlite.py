@@ -1,4 +1,4 @@
-"""Finding in the SQLite registry: pages of contents, holders of one, members.
+"""Finding in the SQLite registry: pages of contents. Who has one of them is sources_sqlite.py.
 
 The rule: a page costs the same however many entries there are. Searches by words are ranking_sqlite.py; the other searches give
 contents as they come in the order of an index, and look at no more than `ROWS` of them for one page. A page may so be
@@ -17,9 +17,8 @@ from typing import Any
 from p2pd.storage.sqlite import Database
 from p2pd.tracker import hits_sqlite, ranking_sqlite
 from p2pd.tracker.crowds_sqlite import Crowds
-from p2pd.tracker.hits_sqlite import LIVE, LONE, LONE_COLUMNS, Held, held, hit
+from p2pd.tracker.hits_sqlite import LONE, LONE_COLUMNS, Held, held, hit
 from p2pd.tracker.numbers_sqlite import head, json_list
-from p2pd.tracker.registry import Card, Listing
 from p2pd.tracker.search import Page, Place, Query
 from p2pd.tracker.trigrams_sqlite import Shares
 from protocol.ids import CONTENT_ID_SIZE
@@ -76,18 +75,21 @@ class _Finder:
         low, high = self._range()
         after = self._query.after
         rows = self._of_all_eras(
-            "SELECT id, size, sha256 FROM content WHERE era = :era AND sha_head BETWEEN :first AND :last"
-            " AND (sha256, id) > (:after, :row) AND sha256 BETWEEN :low AND :high"
-            " ORDER BY sha_head, sha256, id LIMIT :step",
-            (bytes.fromhex(after.text) or low, after.content),
-            lambda row: (row["sha256"], row["id"]),
-            lambda key: {"first": head(key[0]), "after": key[0], "row": key[1]},
+            # The order of the index, and nothing is sorted: anybody can list very many contents of one hash.
+            "SELECT id, size, sha256, sha_head FROM content WHERE era = :era AND sha_head BETWEEN :first AND :last"
+            " AND (sha_head, id) > (:first, :row) AND sha256 BETWEEN :low AND :high"
+            " ORDER BY sha_head, id LIMIT :step",
+            (head(bytes.fromhex(after.text) or low), after.content),
+            lambda row: (row["sha_head"], row["id"]),
+            lambda key: {"first": key[0], "row": key[1]},
             few=True,
             last=head(high),
             low=low,
             high=high,
         )
-        return self._page([(row, size, Place(content=row, text=sha256.hex())) for row, size, sha256 in rows])
+        return self._page(
+            [(row, size, Place(content=row, text=sha256.hex())) for row, size, sha256, _ in rows]
+        )
 
     def by_id(self) -> Page:
         low, high = self._range()
@@ -270,38 +272,3 @@ _KINDS: dict[By, Callable[[_Finder], Page]] = {
     By.NAME: _Finder.by_name,
     By.ALL: _Finder.by_all,
 }
-
-
-def holders(database: Database, content_id: bytes, besides: bytes, limit: int, now: float) -> list[Card]:
-    """See Registry.holders."""
-    rows = database.query(
-        "SELECT DISTINCT d.device_id, d.observed, d.declared, d.port FROM era r CROSS JOIN content c ON c.era = r.id"
-        " CROSS JOIN entry e ON e.content = c.id CROSS JOIN device d ON d.id = e.device"
-        f" WHERE c.id_head = :head AND c.content_id = :content_id AND d.device_id <> :besides AND {LIVE} LIMIT :most",
-        {"head": head(content_id), "content_id": content_id, "besides": besides, "now": now, "most": limit},
-    )
-    return [Card(*row) for row in rows]
-
-
-def members(database: Database, content_id: bytes, after: bytes, limit: int, now: float) -> list[Listing]:
-    """See Registry.members."""
-    shares = (
-        " AND EXISTS (SELECT 1 FROM json_each(:contents) c CROSS JOIN entry e INDEXED BY entry_device ON e.content = c.value"
-        " WHERE e.device = d.id AND e.generation >= d.generation)"
-    )
-    contents = database.query(
-        "SELECT c.id FROM era r CROSS JOIN content c ON c.era = r.id AND c.id_head = ? WHERE c.content_id = ?",
-        (head(content_id), content_id),
-    )
-    rows = database.query(
-        "SELECT d.device_id, d.observed, d.declared, d.port, d.files, d.lease FROM device d"
-        f" WHERE d.device_id > :after AND d.lease > :now{shares if content_id else ''}"
-        " ORDER BY d.device_id LIMIT :most",
-        {
-            "contents": json_list(row[0] for row in contents),
-            "after": after,
-            "now": now,
-            "most": limit,
-        },
-    )
-    return [Listing(Card(*row[:4]), *row[4:]) for row in map(tuple, rows)]

@@ -164,6 +164,60 @@ class FindingContract:
         publish(registry, 1, 1, 2, [], [Gone(b"\x01" * 32, "alpha")])
         assert [hit.size for hit in find(registry, "alpha")] == [1]
 
+    def test_of_a_device_only_some_claims_about_a_content_are_kept(self, registry: Registry) -> None:
+        """Whoever looks it up would read them all."""
+        claims = [entry(1, f"alpha {size}", size=size) for size in range(8)]
+        join(registry, 1, claims[0], *claims[2:8], entry(2, "beta"))
+        assert sizes(registry) == [0, 2, 3, 4]
+        assert names(registry, "alpha 5") == names(registry, "alpha 5", By.NAME) == []
+        assert names(registry, "beta") == ["beta"]
+        assert registry.totals(0.0).files == 5
+        publish(registry, 1, 8, 9, [claims[1], entry(1, "alpha 2 again", size=2)])
+        assert sizes(registry) == [0, 2, 3, 4]
+        assert names(registry, "again") == ["alpha 2 again"]
+        publish(registry, 1, 9, 10, claims[5:7], [Gone(b"\x02" * 32, "beta")])
+        assert registry.totals(0.0).files == 5
+        publish(registry, 1, 10, 11, [claims[7]], [Gone(b"\x01" * 32, "alpha 3")])
+        assert sizes(registry) == [0, 2, 4, 7]
+
+    def test_claims_of_others_do_not_count(self, registry: Registry) -> None:
+        claims = [entry(1, f"alpha {size}", size=size) for size in range(10)]
+        join(registry, 1, *claims[:5])
+        join(registry, 2, *claims[4:9])
+        join(registry, 3, claims[9])
+        assert sizes(registry) == [*range(8), 9]
+        assert len(registry.holders(b"\x01" * 32, b"", 9, 0.0)) == 3
+        # nor may one adopt more of them than it may make
+        join(registry, 4, *claims[:3], claims[6], claims[9], entry(1, "another", size=77))
+        assert [hit.size for hit in find(registry, "01" * 32, By.ID) if hit.sources == 2] == [0, 1, 2, 6]
+        assert names(registry, "another") == []
+
+    def test_claims_that_are_kept_are_kept_when_all_is_listed_anew(self, registry: Registry) -> None:
+        claims = [entry(1, f"alpha {size}", size=size) for size in range(6)]
+        join(registry, 1, *claims)
+        publish(registry, 1, 0, 12, list(reversed(claims)), reset=True)
+        assert sizes(registry) == [0, 1, 2, 3]
+        assert registry.totals(0.0).files == 4
+        publish(registry, 1, 0, 13, claims[1:2], reset=True)
+        assert sizes(registry) == [1]
+        while registry.sweep(0.0, -LEASE, 100):
+            pass
+        publish(registry, 1, 13, 14, claims)
+        assert sizes(registry) == [0, 1, 2, 3]
+
+    def test_a_device_that_lists_a_content_under_many_names_hides_nobody(self, registry: Registry) -> None:
+        join(registry, 1, *(entry(1, f"alpha {number}") for number in range(10)))
+        join(registry, 2, entry(1, "beta"))
+        join(registry, 3, entry(1, "beta", size=5), entry(2, "gamma"))
+        join(registry, 4, entry(2, "gamma"))
+        assert {card.device_id[0] for card in registry.holders(b"\x01" * 32, device(1), 9, 0.0)} == {2, 3}
+        assert len(registry.holders(b"\x01" * 32, b"", 2, 0.0)) == 2
+        assert [item.card.device_id[0] for item in registry.members(b"\x01" * 32, b"", 9, 0.0)] == [1, 2, 3]
+        registry.depart(device(1), 0.0)
+        publish(registry, 2, 0, 2, [], reset=True)
+        assert [card.device_id[0] for card in registry.holders(b"\x01" * 32, b"", 9, 0.0)] == [3]
+        assert [item.card.device_id[0] for item in registry.members(b"\x01" * 32, b"", 9, 0.0)] == [3]
+
     def test_a_folder_says_how_many_files_it_has_and_a_lie_about_it_masks_nothing(
         self, registry: Registry
     ) -> None:
@@ -265,3 +319,8 @@ class FindingContract:
         assert [item.card.device_id[0] for item in registry.members(b"", device(2), 2, 0.0)] == [3]
         shared = registry.members(b"\x01" * 32, b"", 9, 0.0)
         assert [(item.card.device_id[0], item.files) for item in shared] == [(1, 1), (3, 1)]
+
+
+def sizes(registry: Registry) -> list[int]:
+    """What is claimed about content 1."""
+    return [hit.size for hit in find(registry, "01" * 32, By.ID)]

@@ -9,6 +9,7 @@ import pytest
 from p2pd.storage.sqlite import MEMORY, Database, load_migrations
 from p2pd.tracker import entries_sqlite
 from p2pd.tracker.memory_sqlite import Memory
+from protocol.limits import MAX_CLAIMS
 from protocol.tracker import Entry, Gone
 
 
@@ -139,3 +140,43 @@ def test_names_of_all_kinds_are_known_again(database: Database) -> None:
         assert len(table(database, "id FROM name")) == len(names)
         gone = [Gone(bytes([number]) * 32, name) for number, name in enumerate(names)]
         assert entries_sqlite.remove(cursor, 2, gone, memory) == [1] * len(names)
+
+
+def test_contents_that_are_looked_at_together_count_together(database: Database) -> None:
+    """An id is what a device says: it may choose many that begin alike."""
+    alike = [Entry(bytes(7) + bytes([n]) * 25, bytes(32), 1, f"name {n}", 1) for n in range(9)]
+    memory = Memory(database)
+    with database.transaction() as cursor:
+        assert entries_sqlite.add(cursor, 1, 1, alike[:3], False, memory) == (3, 0)
+        assert entries_sqlite.add(cursor, 1, 1, [*alike[3:], entry(7, "b")], False, memory) == (2, 0)
+        assert entries_sqlite.add(cursor, 1, 2, alike, True, memory) == (0, 4)
+        assert entries_sqlite.add(cursor, 2, 1, alike[4:6], False, memory) == (2, 0)
+    assert [name for (name,) in table(database, "name FROM name")] == ["b", *(f"name {n}" for n in range(6))]
+
+
+def test_what_is_known_by_heart_lets_nobody_claim_more(database: Database) -> None:
+    """Claims are passed on from one device to another, so that each is known at the time."""
+    claims = [Entry(b"\x01" * 32, bytes(32), size, f"name {size}", 1) for size in range(12)]
+    memory = Memory(database)
+    with database.transaction() as cursor:
+        for claim in claims:
+            gone = [Gone(claim.content_id, claim.name)]
+            for device in (1, 2, 9):
+                entries_sqlite.add(cursor, device, 1, [claim], False, memory)
+            for device in (1, 2):
+                entries_sqlite.remove(cursor, device, gone, memory)
+        entries_sqlite.remove(cursor, 9, [Gone(claims[0].content_id, claims[0].name)], memory)
+        for device in (1, 2, 3):
+            entries_sqlite.add(cursor, device, 1, claims[:1], False, memory)
+        entries_sqlite.add(cursor, 9, 1, [claims[0], *claims[6:9]], False, memory)
+    assert table(database, "COUNT(DISTINCT content) FROM entry WHERE device = 9") == [(MAX_CLAIMS,)]
+
+
+def test_one_that_is_known_by_heart_counts_with_those_that_are_new(database: Database) -> None:
+    claims = [Entry(b"\x01" * 32, bytes(32), size, f"name {size}", 1) for size in range(6)]
+    memory = Memory(database)
+    with database.transaction() as cursor:
+        for device in (1, 2):
+            entries_sqlite.add(cursor, device, 1, claims[:1], False, memory)
+        assert memory.known_contents.holders
+        assert entries_sqlite.add(cursor, 9, 1, claims, False, memory) == (MAX_CLAIMS, 0)

@@ -88,12 +88,12 @@ def test_of_everything_every_hit_comes_once(
 @pytest.mark.usefixtures("small_windows")
 @pytest.mark.parametrize("page", [1, 2, 5])
 def test_many_contents_of_one_name_and_one_digest(registry: SqliteRegistry, page: int) -> None:
-    same = [Entry(b"\x01" * 31 + bytes([n]), b"\x02" * 32, n, "same name.txt", n) for n in range(12)]
+    same = [Entry(b"\x01" * 6 + bytes([n]) * 26, b"\x02" * 32, n, "same name.txt", n) for n in range(12)]
     join(registry, 1, *same)
     for by, text in (
         (By.NAME, "same name.txt"),
         (By.SHA256, "02" * 32),
-        (By.ID, "01" * 20),
+        (By.ID, "01" * 6),
         (By.TEXT, "same"),
     ):
         hits = find(registry, text, by, page=page)
@@ -119,9 +119,9 @@ def test_contents_with_very_many_names_make_short_pages(
 ) -> None:
     """One device could give a few contents all the names it may list: a page that read them all would take seconds."""
     monkeypatch.setattr(hits_sqlite, "ENTRIES", 10)
-    same = [(b"\x01" * 31 + bytes([n]), f"alpha {i}") for n in range(9) for i in range(6)]
+    same = [(b"\x01" * 6 + bytes([n]) * 26, f"alpha {i}") for n in range(9) for i in range(6)]
     join(registry, 1, *(Entry(content_id, content_id, 5, name, 1) for content_id, name in same))
-    text = {By.TEXT: "alpha", By.ALL: "", By.ID: "01" * 20}[by]
+    text = {By.TEXT: "alpha", By.ALL: "", By.ID: "01" * 6}[by]
     assert len(registry.search(parse(Search(0, by, text)), 100, 0.0).items) == 1
     hits = find(registry, text, by)
     assert sorted(hit.content_id[31] for hit in hits) == list(range(9))

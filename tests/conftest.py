@@ -18,5 +18,7 @@ def postgres() -> Iterator[fake.Server]:
 
 
 def pytest_configure() -> None:
-    """A shell starts what it puts into the background with SIGINT ignored, and whatever a test starts would inherit that."""
+    """Shells start what they put into the background with SIGINT ignored, nohup with SIGHUP: whatever a test starts would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # a handler of ours is not inherited

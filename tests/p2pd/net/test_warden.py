@@ -195,6 +195,7 @@ def test_an_authenticated_peer_is_cut_too_once_its_queue_budget_is_gone(listener
 def test_a_peer_whose_messages_are_read_may_send_far_more_than_its_budget(listener: Listener) -> None:
     raw = dial(listener.port)
     raw.sendall(b"\x00\x09let me in")
+    listener.until(lambda: listener.echoed == 1)
     message = b"\x02" + PART.to_bytes(8, "big") + bytes(PART)
     count = 100  # 6 MB through a budget of 1.2 MB
     ended = threading.Event()

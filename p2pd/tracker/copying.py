@@ -7,15 +7,17 @@ replaced. What is not copied the devices tell again: listings under way, and who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from p2pd.tracker.numbers_sqlite import head
 from p2pd.tracker.reading import PART, Kept, Reading
 from p2pd.tracker.registry import Registry, Share
 from protocol.errors import Fault
-from protocol.limits import ANNOUNCE_LIFETIME
-from protocol.tracker import NO_EPOCH, Publish
+from protocol.limits import ANNOUNCE_LIFETIME, MAX_CLAIMS
+from protocol.tracker import NO_EPOCH, Entry, Publish
 
 LAST_REVISION = 2**53 - 1
 SWEPT = 2_000  # entries removed in one transaction
@@ -63,7 +65,11 @@ def copy(
 def compare(source: Reading, copied: Reading, now: float) -> None:
     """Is everything there, as it is in the source or newer? Raises Fault storage that says what is not."""
     there = {device.card.device_id: device for device in copied.devices()}
-    wrong = [device for device in source.devices() if not _is_there(device, there.get(device.card.device_id))]
+    wrong = [
+        device
+        for device in source.devices()
+        if not _is_there(source, device, there.get(device.card.device_id))
+    ]
     bans = {ban.subject for ban in copied.bans()}
     missing = [ban for ban in source.bans() if ban.until > now and ban.subject not in bans]
     if wrong or missing:
@@ -74,14 +80,31 @@ def compare(source: Reading, copied: Reading, now: float) -> None:
         )
 
 
-def _is_there(device: Kept, found: Kept | None) -> bool:
+def _is_there(source: Reading, device: Kept, found: Kept | None) -> bool:
     if found is None:
         return False
     if NO_EPOCH in (device.epoch, found.epoch):
         return device.epoch == NO_EPOCH
     if found.epoch != device.epoch or found.revision > device.revision:
         return True  # the device itself told more
-    return (found.revision, found.files) == (device.revision, device.files)
+    return found.revision == device.revision and (
+        found.files == device.files or found.files == sum(1 for _ in _few_claims(source.entries(device)))
+    )
+
+
+def _few_claims(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Those that every registry keeps, see MAX_CLAIMS: one of another kind, or of before that bound, may hold more."""
+    seen: set[int] = set()
+    made: Counter[int] = Counter()
+    for entry in entries:
+        claim = hash((entry.content_id, entry.sha256, entry.size, entry.files))
+        if claim not in seen:
+            key = head(entry.content_id)
+            if made[key] == MAX_CLAIMS:
+                continue
+            made[key] += 1
+            seen.add(claim)
+        yield entry
 
 
 def _files(device: Kept) -> int:
@@ -103,7 +126,7 @@ def _copy(source: Reading, device: Kept, target: Registry, now: Callable[[], flo
 
 
 def _publish(source: Reading, device: Kept, target: Registry, now: Callable[[], float]) -> Iterator[int]:
-    entries = source.entries(device)
+    entries = _few_claims(source.entries(device))
     base, part = 0, list(islice(entries, PART))
     while True:
         following = list(islice(entries, PART))

@@ -7,16 +7,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from p2pd.net.bans import Ban
-from p2pd.tracker import copying
+from p2pd.tracker import copying, entries_postgres, entries_sqlite
 from p2pd.tracker.copying import Progress, clear, compare, copy
 from p2pd.tracker.reading import Reading, read_postgres, read_sqlite
 from p2pd.tracker.registry import Registry, Share
 from p2pd.tracker.registry_postgres import PostgresRegistry
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from protocol.errors import Fault
-from protocol.tracker import By
+from protocol.limits import MAX_CLAIMS
+from protocol.tracker import By, Entry
 from tests.fakes.postgres import Server
 from tests.fakes.registry_contract import EPOCH, announce, device, entry, find, join, names, publish
 
@@ -81,6 +83,29 @@ def test_a_copy_is_complete(
     assert announce(target, 3, now=now()) == Share(EPOCH, 9)
     assert announce(target, 1, now=now()) == Share(EPOCH, 10)
     assert len(find(target, by=By.ALL, now=now())) == 37
+
+
+@pytest.mark.parametrize("way", ["to", "from"])
+def test_what_no_registry_keeps_any_more_does_not_make_a_copy_incomplete(
+    file: tuple[Registry, Read], database: tuple[Registry, Read], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of claims of a device about one content, or about ids that begin alike, which only one kind of registry counts together."""
+    monkeypatch.setattr(copying, "PART", 4)
+    (source, read), (target, read_target) = (file, database) if way == "to" else (database, file)
+    alike = [Entry(bytes(7) + bytes([n]) * 25, bytes(32), 1, f"alike {n}", 1) for n in range(9)]
+    with monkeypatch.context() as before:
+        for module in (entries_sqlite, entries_postgres):
+            before.setattr(module, "MAX_CLAIMS", 99)
+        join(source, 1, *(entry(1, f"size {size}", size=size) for size in range(9)), entry(2, "beta"))
+        join(source, 2, *alike, entry(3, "gamma"), replace(alike[0], name="again"))
+    assert source.totals(now()).files == 21
+    told(read, target)
+    with read() as reading, read_target() as copied:
+        compare(reading, copied, now())
+    assert target.totals(now()).files == 2 * MAX_CLAIMS + 3
+    target.forget(device(2), now(), 99)
+    with read() as reading, read_target() as copied, pytest.raises(Fault, match="1 devices differ"):
+        compare(reading, copied, now())
 
 
 def test_a_copy_that_was_cut_short_goes_on(

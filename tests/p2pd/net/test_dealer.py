@@ -136,10 +136,21 @@ def test_keys_are_changed_after_an_hour(net: Net) -> None:
 
 
 def test_a_request_without_a_link_is_lost(net: Net) -> None:
-    dialled = net.dial(net.listen(Recorder(answer)).port)
-    lost, payload = dialled.ask(Interest(0, ID)).get()
-    assert (lost.code, payload) == ("closed", b"")
-    dialled.ready.get()
+    asked = threading.Event()
+
+    def script(liar: Liar) -> None:
+        asked.wait(10)
+        liar.shake_hands()
+
+    liar = Liar(net, script)
+    try:
+        dialled = net.dial(liar.port)
+        lost, payload = dialled.ask(Interest(0, ID)).get()
+        assert (lost.code, payload) == ("closed", b"")
+        asked.set()
+        dialled.ready.get()
+    finally:
+        liar.close()
 
 
 def test_a_request_is_answered_once_though_its_answer_comes_late(net: Net) -> None:

@@ -219,7 +219,9 @@ def _contents(
             del known[rows.pop(claim)]
         new = [claim for claim in new if claim not in surplus]
     for row, (claim, key, holders) in met.items():
-        if count[key] > 1:  # whoever lists one of several claims has to be looked at
+        if (
+            count[key] > 1
+        ):  # whoever lists one of several claims has to be looked at, whichever eras they are in
             memory.known_contents.forget([row])
         elif claim in places:
             memory.known_contents.keep(claim, row, holders)
@@ -231,6 +233,7 @@ def _contents(
         ],
     )
     memory.contents.learn(era, (heads[claim] for claim in new))
+    memory.contents.scatter({heads[claim] for claim in new if count[heads[claim]] > 1})
     rows |= {claim: row for row, claim in enumerate(new, first)}
     return rows, known, bool(surplus)
 

@@ -32,8 +32,8 @@ class Hints:
         self.learned = 0
         """How many keys. None is ever forgotten: those of rows that are gone fill the table."""
 
-    def learn(self, era: int, keys: Iterable[int]) -> None:
-        """Rows with these keys are in `era`."""
+    def learn(self, era: int, keys: Iterable[int], all_there: bool = False) -> None:
+        """Rows with these keys are in `era`. `all_there`: in the others so far learned too, and a key that comes twice is in several."""
         code = era % _CODES + 1
         self._eras[code] = max(era, self._eras.get(code, 0))
         slots, size, learned = self._slots, SLOTS, 0
@@ -49,12 +49,17 @@ class Hints:
                 if value == _SEVERAL:
                     break
                 if not value or value >> 8 == entry >> 8:
-                    slots[place] = entry
+                    slots[place] = _SEVERAL if all_there and value not in (0, entry) else entry
                     break
                 place = (place + 1) % size
             else:
                 slots[key % size] = _SEVERAL
         self.learned += learned
+
+    def scatter(self, keys: Iterable[int]) -> None:
+        """These may be in several eras: who asks for one looks into all."""
+        for key in keys:
+            self._slots[key % SLOTS] = _SEVERAL
 
     def ask(self, keys: Mapping[T, int]) -> dict[T, int]:
         """For each of these keys that may be there: the era in which it is likeliest, or ANY."""

@@ -54,9 +54,9 @@ class Memory:
             cursor.row_factory = None  # tuples
             # as the rows lie in the file: those of an era one after the other, but for what was merged
             for era, rows in groupby(cursor.execute("SELECT era, name FROM name"), itemgetter(0)):
-                self.names.learn(era, (hash(name) for _, name in rows))
+                self.names.learn(era, (hash(name) for _, name in rows), all_there=True)
             for era, rows in groupby(cursor.execute("SELECT era, id_head FROM content"), itemgetter(0)):
-                self.contents.learn(era, map(itemgetter(1), rows))
+                self.contents.learn(era, map(itemgetter(1), rows), all_there=True)
 
     @property
     def worn(self) -> str:
@@ -72,7 +72,7 @@ class Memory:
             f"SELECT id, era, {column} FROM {at.table[:-1]} WHERE id > ? ORDER BY id LIMIT ?", (at.row, limit)
         ).fetchall()
         for era, group in groupby(rows, itemgetter(1)):
-            at.hints.learn(era, (key(row[2]) for row in group))
+            at.hints.learn(era, (key(row[2]) for row in group), all_there=True)
         if len(rows) < limit:
             setattr(self, at.table, at.hints)
             self._renewal = None

@@ -28,6 +28,7 @@ from p2pd.tracker.windows_sqlite import ANY, LAST, REST, STEPS, Sources, Window
 from protocol.searching import rank_class, runs
 from protocol.tracker import Hit, Sort
 
+LABELS_A_NAME = 2  # that a page looks at for each of the names it may look at
 LABELS = 2_000  # pairs of a name and a content ranked in one go
 EXACT = 64  # a content with more entries is ranked by their number, whoever of them is here: counting would take too long
 
@@ -120,6 +121,9 @@ class _Search:
             return window, [], self._smaller(window)
         self._work += len(names) if not self._sources.scanned else windows_sqlite.NAMES
         rows = self._labels(names, window)
+        self._work += max(
+            0, len(rows) // LABELS_A_NAME - len(names)
+        )  # one name may be that of very many contents
         cut = len(rows) == LABELS
         if whole and cut and not window.resumed:
             return window, [], self._smaller(window)
@@ -150,9 +154,9 @@ class _Search:
         return self._database.query(
             "SELECT n.id AS name, n.name AS text, n.folded, n.tier, b.content, c.size, c.content_id, c.sha256, c.files, c.holders,"
             f" c.newest, {LONE_COLUMNS} FROM json_each(:names) j CROSS JOIN name n ON n.id = j.value"
-            f" CROSS JOIN label b ON b.name = n.id CROSS JOIN content c ON c.id = b.content{LONE}"
-            f" WHERE TRUE{holds} AND c.size BETWEEN :least AND :greatest AND (n.id <> :name OR b.content > :content)"
-            " AND (n.id <> :last_name OR b.content <= :last_content) LIMIT :most",
+            " CROSS JOIN label b ON b.name = n.id AND b.content > CASE n.id WHEN :name THEN :content ELSE 0 END"
+            f" AND b.content <= CASE n.id WHEN :last_name THEN :last_content ELSE {LAST} END CROSS JOIN content c ON c.id = b.content{LONE}"
+            f" WHERE TRUE{holds} AND c.size BETWEEN :least AND :greatest LIMIT :most",
             {
                 **words,
                 "now": self._now,

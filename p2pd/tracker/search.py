@@ -38,7 +38,7 @@ class Place:
 
     TEXT: `stage`, `name` and `content` are the registry's own; `key` is a position among the ranked candidates after
     them. NAME: `content` is a row. SHA256: `text` is one in hex, `content` a row. ID: `text` is content id and
-    SHA-256 in hex, `content` a size, `name` a number of files. ALL: `text` is a name, `content` a row.
+    SHA-256 in hex, `content` a size, `name` a number of files. ALL: `text` is a name, `name` and `content` are rows.
     """
 
     name: int = 0

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import islice
-from json import dumps
 from typing import Any
 
 from p2pd.storage.sqlite import Database
@@ -79,7 +78,7 @@ class _Finder:
             "SELECT id, size, sha256, sha_head FROM content WHERE era = :era AND sha_head BETWEEN :first AND :last"
             " AND (sha_head, id) > (:first, :row) AND sha256 BETWEEN :low AND :high"
             " ORDER BY sha_head, id LIMIT :step",
-            (head(bytes.fromhex(after.text) or low), after.content),
+            (head(max(bytes.fromhex(after.text), low)), after.content),
             lambda row: (row["sha_head"], row["id"]),
             lambda key: {"first": key[0], "row": key[1]},
             few=True,
@@ -96,7 +95,7 @@ class _Finder:
         key: tuple[bytes, bytes, int, int] = low, b"", -1, -1
         if after := bytes.fromhex(self._query.after.text):
             size, files = self._query.after.content, self._query.after.name
-            key = after[:CONTENT_ID_SIZE], after[CONTENT_ID_SIZE:], size, files
+            key = max(key, (after[:CONTENT_ID_SIZE], after[CONTENT_ID_SIZE:], size, files))
         rows = self._of_all_eras(
             "SELECT id, size, content_id, sha256, files FROM content WHERE era = :era AND id_head BETWEEN :first AND :last"
             " AND (content_id, sha256, size, files) > (:content_id, :sha256, :size, :files)"
@@ -127,56 +126,49 @@ class _Finder:
         rows = self._rows(
             "SELECT n.id, n.name, n.folded, n.tier, c.id AS content, c.content_id, c.sha256, c.size, c.files, c.holders,"
             f" {LONE_COLUMNS} FROM json_each(:names) j CROSS JOIN name n ON n.id = j.value CROSS JOIN label l ON l.name = n.id"
-            f" CROSS JOIN content c ON c.id = l.content{LONE} WHERE n.name <> :name OR l.content > :content LIMIT :most",
+            f" AND l.content > CASE n.id WHEN :name THEN :content ELSE 0 END CROSS JOIN content c ON c.id = l.content{LONE} LIMIT :most",
             names=json_list(ordered),
-            name=self._query.after.text,
+            name=self._query.after.name,
             content=self._query.after.content,
         )
-        homes: dict[tuple[str, int], int] = {}
         named: defaultdict[int, set[int]] = defaultdict(set)
         lone: dict[int, Held | None] = {}
         found: list[tuple[int, int, Place]] = []
         for home, text, folded, tier, row, content_id, sha256, size, files, holders, live, date in rows:
-            homes[text, row] = home
             named[row].add(home)
-            found.append((row, size, Place(text=text, content=row)))
+            found.append((row, size, Place(home, row, text)))
             if holders == 1:
                 names = [(home, text, folded, tier)]
                 lone[row] = Held(row, content_id, sha256, size, files, 1, 1, date, names) if live else None
         terms = self._query.terms
+        firsts: dict[int, int] = {}
 
         def here(content: Held, place: Place) -> bool:
             """Is this the first of its names that match, and is it served under that?"""
-            matching = (row for row, _, folded, _ in content.names if terms.matches(folded))
-            return bool(min(matching, default=0) == homes[place.text, content.row])
+            if content.row not in firsts:
+                matching = (row for row, _, folded, _ in content.names if terms.matches(folded))
+                firsts[content.row] = min(matching, default=0)
+            return firsts[content.row] == place.name
 
         return self._page(found, here, lone=lone, named=named, more=more)
 
     def _names(self) -> tuple[list[int], bool]:
-        """Rows of the names from where the last page ended, in order, enough for a page; and whether there are more."""
-        after = self._query.after.text
-        start = fold(after)
-        # Only the index is read here: of a hundred eras each must give some that another page tells. Names that fold to the same
-        # are few, and in no order.
+        """Rows of the names from where the last page ended, in order, enough for a page; and whether there are more.
+
+        Only an index is read, for of a hundred eras each must give some that another page tells; names that fold to the same, of which
+        anybody can list very many, come as they were first published.
+        """
+        after = self._query.after
         keys = self._of_all_eras(
-            "SELECT folded, id FROM name WHERE era = :era AND (folded, id) > (:folded, :row) ORDER BY folded, id LIMIT :step",
-            (start, LAST),
+            # (folded, id) > (:folded, :row), in two parts: of a row value only the first column leads along the index
+            "SELECT * FROM (SELECT folded, id FROM name WHERE era = :era AND folded = :folded AND id > :row ORDER BY id LIMIT :step)"
+            " UNION ALL SELECT * FROM (SELECT folded, id FROM name WHERE era = :era AND folded > :folded ORDER BY folded, id LIMIT :step)"
+            " LIMIT :step",
+            (fold(after.text), after.name - 1),
             lambda row: (row["folded"], row["id"]),
             lambda key: {"folded": key[0], "row": key[1]},
         )
-        more = len(keys) == self._most
-        edges = {start, keys[-1]["folded"]} if more else {start}
-        names = self._database.query(
-            "SELECT n.folded, n.name, n.id FROM json_each(?) j CROSS JOIN name n ON n.id = j.value",
-            (json_list(row["id"] for row in keys if row["folded"] not in edges),),
-        )
-        names += self._database.query(
-            "SELECT n.folded, n.name, n.id FROM json_each(?) j CROSS JOIN era r CROSS JOIN name n ON n.era = r.id AND n.folded = j.value",
-            (dumps(list(edges)),),
-        )
-        return [
-            row for folded, name, row in sorted(map(tuple, names)) if (folded, name) >= (start, after)
-        ], more
+        return [row["id"] for row in keys], len(keys) == self._most
 
     # -- pages ----------------------------------------------------------------------------------------------
 

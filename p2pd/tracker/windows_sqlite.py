@@ -138,7 +138,8 @@ class Sources:
                 return [], 1
             return [row[0] for row in rows[:NAMES]], 0
         if window.end:
-            stop, start = window.end[0] - 1, window.name
+            start = window.name
+            stop = max(window.end[0] - 1, start - SCANNED - 1)  # no window is longer, whatever a cursor says
         else:
             start = min(window.name, database.query("SELECT COALESCE(MAX(id), 0) FROM name")[0][0])
             stop = max(0, start - SCANNED)

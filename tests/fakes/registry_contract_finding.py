@@ -279,7 +279,8 @@ class FindingContract:
             entry(4, "Alpha"),
             entry(5, "alpha"),
         )
-        assert [hit.content_id[0] for hit in find(registry, by=By.ALL, page=1)] == [4, 2, 5, 1, 3]
+        found = [hit.content_id[0] for hit in find(registry, by=By.ALL, page=1)]
+        assert (sorted(found[:3]), found[3:]) == ([2, 4, 5], [1, 3])  # what folds to the same is in any order
 
     @pytest.mark.parametrize("page", [1, 2, 3, 7])
     @pytest.mark.parametrize("sort", list(Sort))

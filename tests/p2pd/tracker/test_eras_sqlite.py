@@ -11,6 +11,7 @@ import pytest
 from p2pd.storage.sqlite import MEMORY, load_migrations
 from p2pd.tracker import eras_sqlite, search_sqlite
 from p2pd.tracker.registry_sqlite import APPLICATION_ID, SqliteRegistry
+from protocol.limits import MAX_CLAIMS
 from protocol.tracker import By, Gone, Hit
 from tests.fakes.registry_contract import device, entry, find, join, publish
 
@@ -59,7 +60,7 @@ def test_all_eras_are_searched_in_order(registry: SqliteRegistry) -> None:
     assert len(registry.members(b"\xfa" * 32, b"", 99, 0.0)) == 9
 
 
-def test_names_that_fold_to_the_same_are_listed_in_order_however_many(registry: SqliteRegistry) -> None:
+def test_names_that_fold_to_the_same_are_listed_as_they_came_however_many(registry: SqliteRegistry) -> None:
     spellings = [f"{a}{b}{c}{d}{e}" for a in "aA" for b in "bB" for c in "cC" for d in "dD" for e in "eE"]
     for number, name in enumerate(reversed(spellings), 1):
         join(registry, number, entry(number, name), entry(100 + number, f"{name}s"))
@@ -67,7 +68,7 @@ def test_names_that_fold_to_the_same_are_listed_in_order_however_many(registry: 
     for page in (1, 2, 30, 200):  # a page may be smaller than what folds to the same
         names = [hit.names[0] for hit in find(registry, by=By.ALL, page=page)]
         plural = [f"{name}s" for name in spellings]
-        assert names == ["abcd", *sorted(spellings), *sorted(plural), "b"]
+        assert names == ["abcd", *reversed(spellings), *reversed(plural), "b"]
 
 
 def test_digests_that_begin_alike_come_in_order_from_all_eras(registry: SqliteRegistry) -> None:
@@ -81,6 +82,24 @@ def test_digests_that_begin_alike_come_in_order_from_all_eras(registry: SqliteRe
             found = [hit.content_id[-1] for hit in find(registry, "00" * 8, by, page=page)]
             # Of hashes only the beginning is in order: who lists many of one beginning has them not sorted for each page.
             assert (found if by is By.ID else sorted(found)) == sorted(ends)
+
+
+def test_claims_about_a_content_are_counted_in_all_eras(registry: SqliteRegistry) -> None:
+    """They are passed on from one device to another, some in each era."""
+    for who in (1, 2, 3):
+        join(registry, who, entry(10 + who, f"own {who}"))
+    for turn in range(8):
+        claims = [
+            entry(1, f"claim {size}", size=size) for size in range(MAX_CLAIMS * turn, MAX_CLAIMS * (turn + 1))
+        ]
+        gone = [Gone(one.content_id, one.name) for one in claims]
+        for who, revision in ((1, 2 * turn + 1), (2, turn + 1)):
+            publish(registry, who, revision, revision + 1, claims)
+        publish(registry, 1, 2 * turn + 2, 2 * turn + 3, [], gone)
+        others = [entry(50 + turn * 9 + number, f"other {turn} {number}") for number in range(9)]
+        publish(registry, 3, turn + 1, turn + 2, others)
+    assert len(eras(registry)) > 5
+    assert [hit.size for hit in find(registry, "01" * 32, By.ID)] == [0, 1, 2, 3]
 
 
 def test_what_is_there_is_stored_once_and_removed_from_any_era(registry: SqliteRegistry) -> None:

@@ -65,3 +65,15 @@ def test_of_eras_with_the_same_code_the_newest_is_told(slots: int) -> None:
     hints.learn(1, [3])
     hints.learn(255, [4])
     assert hints.ask({"old": 3, "new": 4, "none": 5}) == {"old": 255, "new": 255}
+
+
+def test_keys_of_several_eras_are_looked_for_in_all(slots: int) -> None:
+    hints = Hints()
+    twice, once = keys(1, 100), keys(2, 100)
+    hints.learn(7, twice.values(), all_there=True)
+    hints.learn(8, [*twice.values(), *once.values()], all_there=True)
+    hints.learn(8, once.values(), all_there=True)
+    assert set(hints.ask(twice).values()) == {ANY}
+    assert sum(era == 8 for era in hints.ask(once).values()) > 90
+    hints.scatter(once.values())
+    assert set(hints.ask(once).values()) == {ANY}

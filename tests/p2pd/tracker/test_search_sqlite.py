@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from p2pd.storage.sqlite import MEMORY
 from p2pd.tracker import hits_sqlite, ranking_sqlite, search_sqlite, tiers_sqlite, windows_sqlite
 from p2pd.tracker.registry_sqlite import SqliteRegistry
-from p2pd.tracker.search import parse
+from p2pd.tracker.search import Place, parse
 from protocol.searching import fold
-from protocol.tracker import By, Entry, Search
-from tests.fakes.registry_contract import device, entry, find, join
+from protocol.tracker import By, Entry, Search, SearchTerms, Sort
+from tests.fakes.registry_contract import announce, device, entry, find, join, publish
+from tests.fakes.steps import steps
 
 NAMES = st.lists(
     st.sampled_from(["a", "ab", "abc", "xabc", "Abcd", "é", "b.c", "cab"]), min_size=1, max_size=3
@@ -189,3 +191,83 @@ def test_no_plan_scans_or_sorts_what_grows(registry: SqliteRegistry) -> None:
     ]
     assert plans
     assert not scans
+
+
+def listing(names: Iterable[str]) -> SqliteRegistry:
+    """A device lists as many contents as there are names."""
+    registry = SqliteRegistry(MEMORY)
+    announce(registry, 1)
+    entries = [
+        Entry(number.to_bytes(4, "big") * 8, number.to_bytes(4, "big") * 8, 1, name, 1)
+        for number, name in enumerate(names, 1 << 24)
+    ]
+    publish(registry, 1, 0, 1, entries, reset=True)
+    registry.settle()
+    return registry
+
+
+def spellings(count: int) -> list[str]:
+    """Names that fold to the same."""
+    letters = "abcdefghijkl"
+    return ["".join(c.upper() if n >> i & 1 else c for i, c in enumerate(letters)) for n in range(count)]
+
+
+PAGE = 20
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        (SearchTerms(0, By.TEXT, "foo"), lambda count: ["foo bar"] * count),
+        (SearchTerms(0, By.TEXT, "foo", without=["bar"]), lambda count: ["foo bar"] * count),
+        (SearchTerms(0, By.TEXT, "foo", sort=Sort.AGE), lambda count: ["foo bar"] * count),
+        (SearchTerms(0, By.ALL), lambda count: ["foo bar"] * count),
+        (SearchTerms(0, By.ALL), spellings),
+        (SearchTerms(0, By.NAME, "foo bar"), lambda count: ["foo bar"] * count),
+    ],
+)
+def test_a_page_in_the_middle_costs_the_same_whatever_one_device_lists(
+    monkeypatch: pytest.MonkeyPatch, asked: SearchTerms, names: Callable[[int], list[str]]
+) -> None:
+    """Contents of one name, and names that fold to the same: of either it may list as many as it likes."""
+    monkeypatch.setattr(ranking_sqlite, "LABELS", 100)
+    monkeypatch.setattr(windows_sqlite, "NAMES", 50)
+
+    def work(count: int) -> int:
+        registry = listing(names(count))
+        page = registry.search(parse(asked), PAGE, 0.0)
+        for _ in range(count // 200):  # into the middle
+            if page.next is None:
+                break
+            query = parse(replace(asked, cursor=parse(asked).cursor(page.next)))
+            page = registry.search(query, PAGE, 0.0)
+        assert page.next is not None
+        query = parse(replace(asked, cursor=parse(asked).cursor(page.next)))
+        taken = steps(registry, lambda: registry.search(query, PAGE, 0.0))
+        registry.close()
+        return taken
+
+    assert work(4000) < 1.5 * work(400)
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        (Search(0, By.ID, "ff" * 4), Place(text="00" * 64)),
+        (SearchTerms(0, By.SHA256, "ff" * 4), Place(text="00" * 32)),
+        (Search(0, By.TEXT, "zz"), Place(name=2**40, text="1.1", stage=3 * windows_sqlite.STEPS - 1)),
+    ],
+)
+def test_a_forged_cursor_makes_nobody_read_everything(
+    monkeypatch: pytest.MonkeyPatch, asked: Search, place: Place
+) -> None:
+    monkeypatch.setattr(windows_sqlite, "SCANNED", 100)
+
+    def work(count: int) -> int:
+        registry = listing(f"name {number}" for number in range(count))
+        forged = parse(replace(asked, cursor=parse(asked).cursor(place)))
+        taken = steps(registry, lambda: registry.search(forged, PAGE, 0.0))
+        registry.close()
+        return taken
+
+    assert work(4000) < 1.5 * work(400)

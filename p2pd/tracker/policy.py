@@ -16,6 +16,8 @@ from p2pd.net.addresses import is_loopback
 from p2pd.tracker.quota import Kind, Quota
 from protocol import limits
 
+DEVICES = 5  # of a network that may be dear at the same time
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -75,6 +77,18 @@ class Policy:
         if wait or not network:
             return wait
         return self._networks.take(network.encode(), kind, now)
+
+    def charge(self, device_id: bytes, host: str, seconds: float, now: float) -> None:
+        """A device has used so much time beyond what is free, and so has its network, which may use as much as five devices."""
+        self._devices.spend(device_id, Kind.TIME, seconds, now)
+        if network := network_of(host):
+            self._networks.spend(network.encode(), Kind.TIME, seconds / DEVICES, now)
+
+    def owed(self, device_id: bytes, host: str, now: float) -> int:
+        """Seconds until a device has made up for the time it used, and its network too."""
+        network = network_of(host)
+        of_all = self._networks.owed(network.encode(), Kind.TIME, now) if network else 0
+        return max(of_all, self._devices.owed(device_id, Kind.TIME, now))
 
     def room(self, host: str, more: int) -> bool:
         """May devices of this network list `more` entries? Counted as listed, until the next census."""

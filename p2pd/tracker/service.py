@@ -18,6 +18,7 @@ from typing import Any
 from p2pd.net.addresses import LOOPBACK, check_dialable, is_loopback
 from p2pd.net.bans import Bans
 from p2pd.tracker import search
+from p2pd.tracker.charging import FREE, Charging
 from p2pd.tracker.counting import Counting
 from p2pd.tracker.fetching import Fetchers, Parts
 from p2pd.tracker.policy import Policy
@@ -106,6 +107,7 @@ class TrackerService:
         self._rng = rng
         self._policy = policy or Policy()
         self._counting = Counting(registry, self._policy, self._lock)
+        self._charging = Charging(self._policy, self._lock)
         self.wants = Wants()
         self._bans_read = float("-inf")
         self._keys = keys
@@ -135,8 +137,7 @@ class TrackerService:
 
     def handle(self, message: AnyRequest, sender: Sender, now: float) -> AnyReply | Probe | None:
         """The one answer to a decoded request, or a Probe whose outcome is the answer, or None: it comes by `wants.take`.
-        `now`: seconds of a clock that never goes back.
-        """
+        `now`: seconds of a clock that never goes back."""
         banned = self.bans.of(sender.device_id, sender.host, now)
         try:
             if banned is not None:
@@ -167,7 +168,7 @@ class TrackerService:
         """
         self._fetchers.expire(now)
         self.wants.look_elsewhere(self._registry, now)
-        self.wants.look_up(self._registry, now)
+        self.wants.look_up(self._registry, now, self._charging)
         if now - self._bans_read >= BANS_SECONDS:
             self.read_bans(now)
         counting = self._counting.step(now)
@@ -209,6 +210,8 @@ class TrackerService:
     # -- requests -----------------------------------------------------------------------------------------
 
     def _take(self, sender: Sender, kind: Kind, now: float) -> int:
+        if kind in FREE and (wait := self._charging.owed(sender.device_id, sender.host, now)):
+            return wait
         with self._lock:
             return self._policy.take(sender.device_id, sender.host, kind, now)
 
@@ -249,9 +252,7 @@ class TrackerService:
         if message.more and not message.reset:
             return _refused(message, Refusal.BAD_REQUEST, text="only a complete listing has parts")
         if message.more and message.revision <= message.base_revision:
-            return _refused(
-                message, Refusal.BAD_REQUEST, text="a part of a listing must advance the revision"
-            )
+            return _refused(message, Refusal.BAD_REQUEST, text="a part of a listing advances the revision")
         with self._lock:
             room = self._policy.room(sender.host, len(message.added) - len(message.removed))
         if not room:
@@ -266,7 +267,8 @@ class TrackerService:
         if wait := self._take(sender, kind, now):
             return _refused(message, Refusal.BUSY, wait)
         query = search.parse(message)
-        page = self._registry.search(query, message.limit, now)
+        with self._charging.of(sender.device_id, sender.host, kind, now):
+            page = self._registry.search(query, message.limit, now)
         self._count("searches")
         items: list[Hit] = []
         room = MAX_ANSWER
@@ -282,7 +284,8 @@ class TrackerService:
     def _find(self, message: Find, sender: Sender, now: float) -> AnyReply:
         if wait := self._take(sender, Kind.FIND, now):
             return _refused(message, Refusal.BUSY, wait)
-        cards = self._registry.holders(message.content_id, sender.device_id, CANDIDATES, now)
+        with self._charging.of(sender.device_id, sender.host, Kind.FIND, now):
+            cards = self._registry.holders(message.content_id, sender.device_id, CANDIDATES, now)
         # Whoever has all of it comes first: there is room for those who have a part when these are few.
         known = {sender.device_id, *(card.device_id for card in cards)}
         parts = [card for card in self._fetchers.of(message.content_id, now) if card.device_id not in known]
@@ -296,10 +299,12 @@ class TrackerService:
 
     def _peers(self, message: Peers, sender: Sender, now: float) -> AnyReply:
         # Who holds one content is looked up; the devices of the swarm are gone through.
-        if wait := self._take(sender, Kind.FIND if message.content_id else Kind.SEARCH, now):
+        kind = Kind.FIND if message.content_id else Kind.SEARCH
+        if wait := self._take(sender, kind, now):
             return _refused(message, Refusal.BUSY, wait)
         after = _device_cursor(message.cursor)
-        listings = self._registry.members(message.content_id, after, MAX_SOURCES + 1, now)
+        with self._charging.of(sender.device_id, sender.host, kind, now):
+            listings = self._registry.members(message.content_id, after, MAX_SOURCES + 1, now)
         items = []
         for listing in listings[:MAX_SOURCES]:
             host = self._address(listing.card, sender)

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from p2pd.tracker.charging import Charging
+from p2pd.tracker.quota import Kind
 from p2pd.tracker.registry import Registry, Totals
 from p2pd.tracker.search import Query, parse
 from protocol.limits import MAX_WANTS_ALL, WANT_SECONDS
@@ -133,14 +135,19 @@ class Wants:
             self._totals = totals
             self.look_again(now)
 
-    def look_up(self, registry: Registry, now: float, most: int = LOOK_UPS) -> None:
-        """Looks up some wishes that came lately, and answers those of whom something is there, and those who waited long enough.
-
-        Raises RegistryError.
+    def look_up(self, registry: Registry, now: float, charging: Charging, most: int = LOOK_UPS) -> None:
+        """Looks up some wishes that came lately, and answers those of whom something is there, and those who waited long enough. Those of
+        a device that owes wait. Raises RegistryError.
         """
         for key, query in self._next(most):
-            hits = registry.search(query, LOOKED_AT, now).items
-            if any(registry.holders(hit.content_id, key[0], 1, now) for hit, _ in hits):
+            if charging.owed(key[0], "", now):
+                with self._lock:
+                    self._look_later(key)
+                continue
+            with charging.of(key[0], "", Kind.WANT, now):
+                hits = registry.search(query, LOOKED_AT, now).items
+                there = any(registry.holders(hit.content_id, key[0], 1, now) for hit, _ in hits)
+            if there:
                 with self._lock:
                     waiting = self._waiting.get(key[0])
                     if waiting is not None and key[1] < len(waiting.queries):

@@ -60,3 +60,16 @@ def test_memory_is_bounded_and_the_oldest_goes_first() -> None:
             pass
     assert len(quota) == 10
     assert quota.take(A, Kind.SEARCH, 0.0) > 0
+
+
+def test_what_was_spent_may_be_more_than_there_was() -> None:
+    quota = Quota()
+    rate, burst = Kind.TIME.value
+    assert quota.owed(A, Kind.TIME, 0.0) == 0
+    quota.spend(A, Kind.TIME, burst, 0.0)
+    assert quota.owed(A, Kind.TIME, 0.0) == 0
+    quota.spend(A, Kind.TIME, 1.0, 0.0)
+    assert quota.owed(A, Kind.TIME, 0.0) == 1 / rate
+    assert quota.owed(B, Kind.TIME, 0.0) == 0
+    assert quota.owed(A, Kind.TIME, 1 / rate - 0.5) == 1
+    assert quota.owed(A, Kind.TIME, 1 / rate) == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 
 from p2pd.storage.sqlite import MEMORY
 from p2pd.tracker import wants as wants_module
+from p2pd.tracker.charging import Charging
+from p2pd.tracker.policy import Policy
 from p2pd.tracker.registry_sqlite import SqliteRegistry
 from p2pd.tracker.wants import Wants
 from protocol.limits import WANT_SECONDS
@@ -19,6 +23,7 @@ from protocol.wanting import Want, Wanted, Wish
 from tests.fakes.registry_contract import entry as contract_entry
 from tests.fakes.registry_contract import join
 
+CHARGING = Charging(Policy(), threading.Lock(), lambda: 0.0)
 ONE, TWO, THREE = (bytes([number]) * 20 for number in (1, 2, 3))
 
 
@@ -120,9 +125,9 @@ def test_a_question_is_answered_with_nothing_in_the_end_and_dropped_with_its_ses
     park(wants, ONE, wish("alpha"))
     park(wants, TWO, wish("beta"))
     wants.gone(TWO[:1])
-    wants.look_up(registry, WANT_SECONDS - 1)
+    wants.look_up(registry, WANT_SECONDS - 1, CHARGING)
     assert told(wants) == []
-    wants.look_up(registry, WANT_SECONDS)
+    wants.look_up(registry, WANT_SECONDS, CHARGING)
     assert told(wants) == [(ONE[:1], Wanted(7, []))]
 
 
@@ -130,12 +135,12 @@ def test_what_is_there_already_is_looked_up_a_few_at_a_time(registry: SqliteRegi
     wants = Wants()
     join(registry, 3, contract_entry(1, "beta"))
     park(wants, ONE, wish("alpha"), wish("beta"), wish("gamma"))
-    wants.look_up(registry, 0.0, 1)
+    wants.look_up(registry, 0.0, CHARGING, 1)
     assert (told(wants), wants.pending) == ([], 2)
-    wants.look_up(registry, 0.0, 1)
+    wants.look_up(registry, 0.0, CHARGING, 1)
     assert told(wants) == [(ONE[:1], Wanted(7, [1]))]
     park(wants, bytes([3]) * 20, wish("beta"))
-    wants.look_up(registry, 0.0)
+    wants.look_up(registry, 0.0, CHARGING)
     assert (told(wants), wants.pending) == ([], 0)  # it is its own
     wants.look_again(0.0)
     assert wants.pending == 1
@@ -156,13 +161,13 @@ def test_one_batch_compares_so_many_and_the_rest_is_looked_up(
     monkeypatch.setattr(wants_module, "PAIRS", 10)
     wants = Wants()
     park(wants, ONE, *[one] * 9)
-    wants.look_up(registry, 0.0)
+    wants.look_up(registry, 0.0, CHARGING)
     assert wants.pending == 0
     wants.published(TWO, [entry(f"{hit} {number}") for number in range(9)])
     assert len(compared) <= 10
     assert wants.pending == 9
     join(registry, 2, contract_entry(5, hit))
-    wants.look_up(registry, 0.0)
+    wants.look_up(registry, 0.0, CHARGING)
     assert told(wants) == [(ONE[:1], Wanted(7, list(range(9))))]
 
 
@@ -172,7 +177,7 @@ def test_asking_again_and_again_queues_a_wish_once(registry: SqliteRegistry) -> 
         park(wants, ONE, wish("alpha"), wish("beta"))
         wants.published(TWO, [entry("gamma")])
     assert wants.pending == 2
-    wants.look_up(registry, 0.0)
+    wants.look_up(registry, 0.0, CHARGING)
     park(wants, ONE, wish("alpha"))
     assert wants.pending == 1
 
@@ -204,3 +209,18 @@ def test_the_index_finds_what_comparing_everything_finds(
     finally:
         wants_module.FEW = before
     assert told(wants) == ([(ONE[:1], Wanted(7, expected))] if expected else [])
+
+
+def test_wishes_of_a_device_whose_wishes_are_dear_wait(registry: SqliteRegistry) -> None:
+    wants, charging = Wants(), Charging(Policy(), threading.Lock(), count().__next__)
+    wants.park(ONE, 1, Want(1, [wish("alpha"), wish("beta"), wish("gamma"), wish("delta")]), 0.0, 1.0)
+    wants.park(TWO, 2, Want(2, [wish("beta")]), 0.0, 1.0)
+    join(registry, 3, contract_entry(1, "delta"))
+    join(registry, 4, contract_entry(2, "beta"))
+    wants.look_up(registry, 0.0, charging)  # each takes a second: two are free, one is owed
+    assert wants.take() == [(1, Wanted(1, [1])), (2, Wanted(2, [0]))]
+    wants.park(ONE, 1, Want(3, [wish("delta")]), 0.0, 1.0)
+    wants.look_up(registry, 0.0, charging)
+    assert (wants.take(), wants.pending) == ([], 1)
+    wants.look_up(registry, 30.0, charging)
+    assert (wants.take(), wants.pending) == ([(1, Wanted(3, [0]))], 0)

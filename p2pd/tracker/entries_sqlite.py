@@ -21,6 +21,8 @@ from protocol.limits import MAX_CLAIMS
 from protocol.searching import fold
 from protocol.tracker import Entry, Gone
 
+EVERY = 2**62  # above all generations
+
 
 def add(
     cursor: Cursor,
@@ -107,12 +109,21 @@ def remove(cursor: Cursor, device: int, gone: Sequence[Gone], memory: Memory) ->
 
 
 def drop(cursor: Cursor, device: int, below: int, limit: int, memory: Memory) -> int:
-    """Deletes entries of a device in generations under `below`, at most `limit`. Returns how many."""
+    """Deletes entries of a device in generations under `below`, at most `limit`. Returns how many; fewer: there are no more.
+
+    It goes on where it was with the same device and generation, for most entries may be newer ones: none comes that is older.
+    """
+    after = memory.dropped.get((device, below), (0, 0))
     pairs = cursor.execute(
-        "SELECT content, name FROM entry INDEXED BY entry_device WHERE device = ? AND generation < ? LIMIT ?",
-        (device, below, limit),
+        "SELECT * FROM (SELECT content, name FROM entry INDEXED BY entry_device WHERE device = ?1 AND content = ?3 AND name > ?4"
+        " AND generation < ?2 ORDER BY name LIMIT ?5) UNION ALL SELECT * FROM (SELECT content, name FROM entry INDEXED BY entry_device"
+        " WHERE device = ?1 AND content > ?3 AND generation < ?2 ORDER BY content, name LIMIT ?5) LIMIT ?5",
+        (device, below, *after, limit),
     ).fetchall()
-    _delete(cursor, device, [(content, name) for content, name in pairs], memory)
+    pairs = [(content, name) for content, name in pairs]
+    _delete(cursor, device, pairs, memory)
+    # of a device that is gone all goes, also what it lists when it comes back meanwhile
+    memory.dropped = {(device, below): pairs[-1]} if len(pairs) == limit and below != EVERY else {}
     return len(pairs)
 
 

@@ -47,6 +47,7 @@ class Memory:
         self.shares = Shares(database)
         self.known_names: Known[str] = Known()
         self.known_contents: Known[Claim] = Known()
+        self.dropped: dict[tuple[int, int], tuple[int, int]] = {}  # see entries_sqlite.drop
         self.names = Hints()
         self.contents = Hints()
         self._renewal: _Renewal | None = None
@@ -86,3 +87,4 @@ class Memory:
         self.crowds.clear()
         self.known_names.clear()
         self.known_contents.clear()
+        self.dropped = {}

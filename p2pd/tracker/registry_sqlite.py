@@ -38,7 +38,6 @@ from protocol.limits import MAX_BANS, MAX_DEVICES, MAX_FILES, MAX_FILES_PER_DEVI
 from protocol.tracker import NO_EPOCH, Publish
 
 APPLICATION_ID = 0x70327472  # "p2tr"
-_EVERY = 2**62  # above any generation
 OLD_LISTINGS = 2  # a device's replaced entries, in shares of full size, that may wait for the sweep
 
 
@@ -268,7 +267,7 @@ class SqliteRegistry:
                 "SELECT id, generation FROM device WHERE swept < generation LIMIT 1"
             ).fetchone()
             if ended is not None:
-                removed = entries_sqlite.drop(cursor, ended["id"], _EVERY, limit, self._memory)
+                removed = entries_sqlite.drop(cursor, ended["id"], entries_sqlite.EVERY, limit, self._memory)
                 if removed < limit:
                     cursor.execute("DELETE FROM device WHERE id = ?", (ended["id"],))
                     devices = 1
@@ -303,7 +302,7 @@ class SqliteRegistry:
         if row is None:
             return 0
         with self._change() as cursor:
-            removed = entries_sqlite.drop(cursor, row["id"], _EVERY, limit, self._memory)
+            removed = entries_sqlite.drop(cursor, row["id"], entries_sqlite.EVERY, limit, self._memory)
             finished = removed < limit
             if finished:
                 cursor.execute("DELETE FROM device WHERE id = ?", (row["id"],))

@@ -14,7 +14,7 @@ from p2pd.tracker.registry import Card, Listing
 ENTRIES = 10_000  # that are gone through: some 4 ms
 
 _CARD = "d.device_id, d.observed, d.declared, d.port"
-HIDDEN = 1_000  # replaced entries of one content that a device may have before its others, until they are swept, count for nothing
+HIDDEN = 1_000  # entries of one content and device that are looked at: if so many are replaced ones, it has none until they are swept
 _SHARES = (
     "EXISTS (SELECT 1 FROM json_each(:many) c WHERE EXISTS (SELECT 1 FROM (SELECT e.generation FROM entry e INDEXED BY entry_device"
     f" WHERE e.device = d.id AND e.content = c.value LIMIT {HIDDEN}) WHERE generation >= d.generation))"

@@ -180,3 +180,24 @@ def test_one_that_is_known_by_heart_counts_with_those_that_are_new(database: Dat
             entries_sqlite.add(cursor, device, 1, claims[:1], False, memory)
         assert memory.known_contents.holders
         assert entries_sqlite.add(cursor, 9, 1, claims, False, memory) == (MAX_CLAIMS, 0)
+
+
+def test_dropping_goes_on_where_it_was_and_forgets_that_with_the_device(database: Database) -> None:
+    memory = Memory(database)
+    with database.transaction() as cursor:
+        listed = [entry(n, f"name {n % 3}") for n in range(40)] + [entry(1, f"more {n}") for n in range(9)]
+        entries_sqlite.add(cursor, 1, 1, listed, False, memory)
+        entries_sqlite.add(cursor, 1, 2, listed[::2], True, memory)
+        assert [entries_sqlite.drop(cursor, 1, 2, 7, memory) for _ in range(2)] == [7, 7]
+        assert memory.dropped
+        # what comes meanwhile is not older
+        entries_sqlite.add(cursor, 1, 2, [entry(0, "alpha"), listed[1]], True, memory)
+        assert [entries_sqlite.drop(cursor, 1, 2, 7, memory) for _ in range(3)] == [7, 3, 0]
+        assert table(database, "MIN(generation) FROM entry") == [(2,)]
+        # a device that is gone, comes back, and is gone again
+        assert entries_sqlite.drop(cursor, 1, entries_sqlite.EVERY, 7, memory) == 7
+        entries_sqlite.add(cursor, 1, 3, listed, True, memory)
+        while entries_sqlite.drop(cursor, 1, entries_sqlite.EVERY, 7, memory) == 7:
+            pass
+    assert table(database, "COUNT(*) FROM entry") == [(0,)]
+    assert table(database, "COUNT(*) FROM name") == [(0,)]

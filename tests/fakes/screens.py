@@ -68,6 +68,17 @@ def shown(screen: pyte.Screen) -> list[str]:
     return rows
 
 
+def drawn(ours: int) -> bytes:
+    """All that a terminal gets until the last process has closed its side. It comes in pieces, whatever writes it."""
+    octets = b""
+    try:
+        while piece := os.read(ours, 65536):
+            octets += piece
+    except OSError:
+        pass  # Linux: EIO at the end
+    return octets
+
+
 class Pty:
     """A process whose stdout, stderr and stdin are a terminal of this size."""
 

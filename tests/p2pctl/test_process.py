@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.control_daemon import ControlDaemon
+from tests.fakes.screens import drawn
 from tests.p2pctl import samples
 from tests.p2pctl.conftest import Daemon, Start
 from tests.p2pctl.samples import page
@@ -211,15 +212,10 @@ def on_terminal(start: Start, *argv: str, **env: str) -> tuple[int, bytes, str]:
     ours, theirs = pty.openpty()
     process = start(*argv, stderr=theirs, env={"TERM": "xterm", "COLUMNS": "100", **env})
     os.close(theirs)
-    drawn = b""
-    try:
-        while piece := os.read(ours, 4096):
-            drawn += piece
-    except OSError:
-        pass  # Linux: EIO once the last process has closed its side
+    seen = drawn(ours).decode()
     os.close(ours)
     assert process.stdout is not None
-    return process.wait(SECONDS), process.stdout.read(), drawn.decode()
+    return process.wait(SECONDS), process.stdout.read(), seen
 
 
 class TestTerminal:

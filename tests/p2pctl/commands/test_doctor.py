@@ -12,6 +12,7 @@ import pytest
 
 from protocol.errors import Fault
 from protocol.version import CONTROL_VERSION, VERSION
+from tests.fakes.screens import drawn
 from tests.p2pctl.conftest import ROOT, Daemon, Run
 from tests.p2pctl.samples import page
 
@@ -100,7 +101,7 @@ def test_colours_on_a_terminal(place: Path) -> None:
         words, stdin=terminal, stdout=terminal, stderr=terminal, env=environ, timeout=30, check=False
     )
     os.close(terminal)
-    seen = os.read(main, 65536).decode()
+    seen = drawn(main).decode()
     os.close(main)
     assert done.returncode == 1
     assert "\x1b[31mfail\x1b[0m  daemon" in seen

@@ -16,8 +16,8 @@ from p2pd.tracker.policy import Policy
 from p2pd.tracker.quota import Kind
 
 FREE = {Kind.SEARCH: 0.04, Kind.FIND: 0.01, Kind.WANT: 0.02}
-"""Seconds of the processor that a request may take: some ten times what it mostly does here. Pages of everything have a price each
-that nobody can raise, and others are told of at once in large numbers by who is honest."""
+"""Seconds of the processor that a request may take: some ten times what it mostly does here. Other kinds are free whatever they take:
+nobody can make a page of everything dear, a batch may pay for the commit of everybody's, and the rest is little."""
 
 
 class Charging:

@@ -33,7 +33,7 @@ class Hints:
         """How many keys. None is ever forgotten: those of rows that are gone fill the table."""
 
     def learn(self, era: int, keys: Iterable[int], all_there: bool = False) -> None:
-        """Rows with these keys are in `era`. `all_there`: in the others so far learned too, and a key that comes twice is in several."""
+        """Rows with these keys are in `era`. `all_there`: all that was learned is there still, so a key of another era is in both."""
         code = era % _CODES + 1
         self._eras[code] = max(era, self._eras.get(code, 0))
         slots, size, learned = self._slots, SLOTS, 0

@@ -27,7 +27,6 @@ from protocol.tracker import By, Hit
 
 SPARE = 3  # rows asked of an era beyond its share of a page
 ROWS = 2_000  # contents looked at for one page
-LAST = 2**62  # above any row
 
 
 def search(database: Database, crowds: Crowds, shares: Shares, query: Query, limit: int, now: float) -> Page:
